@@ -1,0 +1,13 @@
+"""Registers the built-in components of the family `masks`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vswap_kernel.api import ComponentSpec, hookimpl
+
+
+@hookimpl
+def vswap_masks() -> Iterable[ComponentSpec]:
+    """None yet."""
+    return ()

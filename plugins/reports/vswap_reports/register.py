@@ -1,0 +1,3 @@
+"""Registers the built-in reports."""
+
+from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The Toybox: a procedural world of videos with exact ground truth."""

@@ -1,0 +1,3 @@
+"""Registers the built-in toybox."""
+
+from __future__ import annotations

@@ -1,0 +1,165 @@
+"""Everything a plugin imports to register itself. Light on purpose: no NumPy, no torch.
+
+>>> from vswap_kernel.api import ComponentSpec, Options, hookimpl
+>>> class Options_(Options):
+...     radius: int = 3
+>>> @hookimpl
+... def vswap_trackers():
+...     yield ComponentSpec("my-tracker", "my_package.tracker:MyTracker", Options_, "one line about it")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+
+import pluggy
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+
+if TYPE_CHECKING:
+    from vswap_kernel.types import Video
+
+API_VERSION = 1
+PROJECT = "vswap"
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_marker = pluggy.HookimplMarker(PROJECT)
+
+
+def hookimpl(
+    function: Callable[_P, _R] | None = None, *, wrapper: bool = False, tryfirst: bool = False, trylast: bool = False
+) -> Any:
+    """Mark a function as an implementation of the hook of the same name (see `vswap_kernel.hooks`)."""
+    return _marker(function, wrapper=wrapper, tryfirst=tryfirst, trylast=trylast)
+
+
+class Options(BaseModel):
+    """Base of a component's options: unknown names are errors, values can't be changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NoOptions(Options):
+    """For components that have none."""
+
+
+def _resolve(path: Path, info: ValidationInfo) -> Path:
+    base = (info.context or {}).get("folder")
+    resolved = path.expanduser() if base is None else Path(base) / path.expanduser()
+    if not resolved.exists():
+        raise ValueError(f"no such file or folder: {resolved}")
+    return resolved.resolve()
+
+
+InputPath = Annotated[Path, AfterValidator(_resolve)]
+"""An option that names a file or folder to read. Relative to the config's folder; must exist; its *content* (not its
+name) counts in the key of the stage."""
+
+
+@dataclass(frozen=True)
+class ComponentSpec:
+    """One selectable component: what a plugin's hook yields. It costs nothing until it is used.
+
+    Attributes:
+        name: what a config writes, lower case with dashes.
+        factory: "package.module:Class"; imported on first use and called with (options, context).
+        options: the pydantic model of its options.
+        summary: one line for `vswap plugins list`.
+        requires: import names that must be installed; tested with `find_spec`, never imported.
+        install: the command that installs them, as in "pip install 'vswap[opencv]'".
+        accepts: for other families, the capabilities that fit: {"concept": ("cutout",)} means that the concept in the
+            config must have at least one of them. Checked while planning.
+        capabilities: what others may ask for in `accepts`.
+        preflight: "package.module:function" called as (options, facts) while planning, before anything runs; raises
+            InputError when the input can't work. See `Facts`.
+        api: the `API_VERSION` it was written for.
+        revision: raise it by one when the component's numbers change: results stored under the old one aren't reused.
+        licence: shown by `vswap plugins info` when it restricts use.
+    """
+
+    name: str
+    factory: str
+    options: type[Options] = NoOptions
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    install: str = ""
+    accepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ()
+    preflight: str = ""
+    api: int = 1
+    revision: int = 1
+    licence: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a job before anything is computed.
+
+    Attributes:
+        frames: number of frames of the edited range.
+        size: (width, height) at which they are processed.
+        point_names: the named points, in order.
+    """
+
+    frames: int
+    size: tuple[int, int]
+    point_names: tuple[str, ...]
+
+
+def _silent(done: int, total: int, note: str = "") -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a component is given besides its options.
+
+    Attributes:
+        scratch: a folder of its own for temporary files. It outlives a killed run, so long work may keep checkpoints
+            there; it is removed once the stage's result is stored.
+        device: "cpu", "cuda", "cuda:1", ...
+        dtype: "float32", "bfloat16" or "float16".
+        seed: seeds every random choice.
+        progress: progress(done, total, note) moves the bar; call it as often as you like.
+    """
+
+    scratch: Path
+    device: str = "cpu"
+    dtype: str = "float32"
+    seed: int = 0
+    progress: Callable[..., None] = _silent
+
+
+@dataclass(frozen=True)
+class StageEvent:
+    """What happened in a run: kind is "start", "progress", "hit", "done", "fail" or "warning"."""
+
+    kind: str
+    stage: str
+    message: str = ""
+    done: int = 0
+    total: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a report writer is given when a run has ended well.
+
+    Attributes:
+        folder: the run folder: config.yaml, plan.json, metrics.json, result video.
+        title: the config's name.
+        source: the source frames, result: the swapped ones; equal in shape.
+        artefacts: what each stage made, by stage name ("tracks", "masks", "swap", "metric:NAME", ...).
+        video: the encoded result.
+    """
+
+    folder: Path
+    title: str
+    source: Video
+    result: Video
+    artefacts: Mapping[str, Any]
+    video: Path

@@ -14,7 +14,9 @@ _HOMES = {
         "Cutout", "DisplacementField", "Masks", "Measurement", "PointEdit", "PointEmbeddings", "PointQueries",
         "PointTracks", "Prompt", "SwapResult", "Video",
     ),
-    "vswap_kernel.errors": ("ConfigError", "InputError", "MissingExtraError", "PluginError", "StoreError", "VswapError"),
+    "vswap_kernel.errors": (
+        "ConfigError", "InputError", "MissingExtraError", "PluginError", "StoreError", "VswapError",
+    ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pluggy
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
@@ -23,23 +23,19 @@ if TYPE_CHECKING:
 
 API_VERSION = 1
 PROJECT = "vswap"
-
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
-_marker = pluggy.HookimplMarker(PROJECT)
-
-
-def hookimpl(
-    function: Callable[_P, _R] | None = None, *, wrapper: bool = False, tryfirst: bool = False, trylast: bool = False
-) -> Any:
-    """Mark a function as an implementation of the hook of the same name (see `vswap_kernel.hooks`)."""
-    return _marker(function, wrapper=wrapper, tryfirst=tryfirst, trylast=trylast)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+"""Marks a function as an implementation of the hook of the same name (see `vswap_kernel.hooks`)."""
 
 
 class Options(BaseModel):
     """Base of a component's options: unknown names are errors, values can't be changed afterwards."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+SWAP_ONLY = {"stage": "swap"}
+"""``Field(..., json_schema_extra=SWAP_ONLY)``: a swapper's option that `prepare` doesn't read, so that another value of
+it reuses what was prepared."""
 
 
 class NoOptions(Options):
@@ -71,12 +67,16 @@ class ComponentSpec:
         requires: import names that must be installed; tested with `find_spec`, never imported.
         install: the command that installs them, as in "pip install 'vswap[opencv]'".
         accepts: for other families, the capabilities that fit: {"concept": ("cutout",)} means that the concept in the
-            config must have at least one of them. Checked while planning.
+            config must have at least one of them; with none named, any component of that family will do. Checked while
+            planning.
         capabilities: what others may ask for in `accepts`.
         preflight: "package.module:function" called as (options, facts) while planning, before anything runs; raises
             InputError when the input can't work. See `Facts`.
         api: the `API_VERSION` it was written for.
         revision: raise it by one when the component's numbers change: results stored under the old one aren't reused.
+        seeded: it makes random choices. Only then is it given the run's seed, and does the seed count in its key.
+        prepare_reads: of a swapper, what `prepare` reads besides the video: any of "tracks", "masks", "embeddings",
+            "prompt", "backbone", "motion"; None is all of them. The less it reads, the more often it is reused.
         licence: shown by `vswap plugins info` when it restricts use.
     """
 
@@ -91,6 +91,8 @@ class ComponentSpec:
     preflight: str = ""
     api: int = 1
     revision: int = 1
+    seeded: bool = False
+    prepare_reads: tuple[str, ...] | None = None
     licence: str = ""
 
 
@@ -163,3 +165,12 @@ class FinishedRun:
     result: Video
     artefacts: Mapping[str, Any]
     video: Path
+
+
+@dataclass(frozen=True)
+class CaseSpec:
+    """An exact case for the conformance kit: `factory` is "package.module:function", which takes nothing and returns a
+    `vswap_kernel.testing.Case`."""
+
+    name: str
+    factory: str

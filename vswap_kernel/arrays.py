@@ -83,5 +83,5 @@ def map_array(path: Path, name: str) -> tuple[NDArray[Any], mmap.mmap]:
         dtype, (begin, end) = _TO_DTYPE[entry["dtype"]], entry["data_offsets"]
         flat = np.frombuffer(mapped, dtype, (end - begin) // dtype.itemsize, 8 + header_size + begin)
         return flat.reshape(entry["shape"]), mapped
-    except (OSError, ValueError, KeyError, struct.error) as error:
+    except (OSError, ValueError, KeyError, OverflowError, struct.error) as error:
         raise StoreError(f"{path}: not a readable safetensors file with {name!r} ({error})") from error

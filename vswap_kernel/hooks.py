@@ -6,13 +6,13 @@ that the entry point of group `vswap` names.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
-from vswap_kernel.api import PROJECT, ComponentSpec, FinishedRun, StageEvent
+from vswap_kernel.api import PROJECT, CaseSpec, ComponentSpec, FinishedRun, StageEvent
 
 if TYPE_CHECKING:
     import typer
@@ -133,8 +133,8 @@ def vswap_resolve_weights(ref: str) -> Path | None:
     """
 
 
-@hookspec
-def vswap_run_stage(stage: Stage, call: Any) -> Any:
+@hookspec(firstresult=True)
+def vswap_run_stage(stage: Stage, call: Callable[[], bool]) -> bool:  # type: ignore[empty-body]
     """Wrap the work of a stage (profile it, time it, send it elsewhere). Only wrappers make sense here.
 
     >>> @hookimpl(wrapper=True)
@@ -167,8 +167,18 @@ def vswap_write_report(run: FinishedRun) -> Path | None:
 
 
 @hookspec
-def vswap_cli(app: typer.Typer) -> None:
-    """Add sub-commands to `vswap`.
+def vswap_cases() -> Iterable[CaseSpec]:  # type: ignore[empty-body]
+    """Videos with exact answers, on which the conformance kit tries components.
+
+    >>> @hookimpl
+    ... def vswap_cases():
+    ...     yield CaseSpec("marbles", "my_package.cases:marbles")
+    """
+
+
+@hookspec
+def vswap_cli(app: typer.Typer, groups: Mapping[str, typer.Typer]) -> None:
+    """Add sub-commands to `vswap`, or to one of its groups ("plugins", "points", "store").
 
     >>> @hookimpl
     ... def vswap_cli(app):

@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,19 +49,17 @@ def _check_names(owner: object, names: tuple[str, ...]) -> None:
 class Artefact:
     """What a stage makes: it can be written to a folder, read back, and named by its content."""
 
-    arrays: ClassVar[tuple[str, ...]] = ()
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray)}
 
     def _meta(self) -> dict[str, Any]:
-        """The fields that aren't arrays, as JSON values."""
-        return {}
-
-    @classmethod
-    def _from_parts(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        return cls(**arrays, **meta)
+        """The fields that are neither arrays nor private: all JSON values, but for tuples."""
+        fields = vars(self).items()
+        return {name: value for name, value in fields if not (name.startswith("_") or isinstance(value, np.ndarray))}
 
     def save(self, folder: Path) -> None:
         """Write into `folder`, which exists."""
-        write_arrays(folder / "arrays.safetensors", {name: getattr(self, name) for name in self.arrays})
+        write_arrays(folder / "arrays.safetensors", self._arrays())
         (folder / "meta.json").write_text(json.dumps(self._meta(), sort_keys=True))
 
     @classmethod
@@ -72,13 +70,13 @@ class Artefact:
             StoreError: the folder is damaged.
         """
         meta = json.loads((folder / "meta.json").read_text())
-        return cls._from_parts(read_arrays(folder / "arrays.safetensors"), meta)
+        tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in meta.items()}
+        return cls(**read_arrays(folder / "arrays.safetensors"), **tuples)
 
     def digest(self) -> str:
         """SHA-256 of the content: equal for equal content, on any machine."""
         state = hashlib.sha256(json.dumps([type(self).__name__, self._meta()], sort_keys=True).encode())
-        for name in self.arrays:
-            array = getattr(self, name)
+        for name, array in sorted(self._arrays().items()):
             state.update(f"{name}{array.dtype}{array.shape}".encode())
             for row in array if array.ndim > 1 else (array,):
                 state.update(np.ascontiguousarray(row).data)
@@ -154,9 +152,6 @@ class Video(FrameArtefact):
         if not self.fps > 0:
             raise ValueError(f"Video.fps: expected a positive number, got {self.fps}")
 
-    def _meta(self) -> dict[str, Any]:
-        return {"fps": self.fps}
-
     @classmethod
     def stream(cls, chunks: Iterable[ByteArray], path: Path, fps: float) -> Self:
         """Write chunks [n, H, W, 3] to `path` (a new `.safetensors`) as they come, and return the video they make."""
@@ -185,19 +180,11 @@ class PointQueries(Artefact):
     names: tuple[str, ...]
     frame: NDArray[np.int32]
     xy: FloatArray
-    arrays = ("frame", "xy")
 
     def __post_init__(self) -> None:
         _check_names(self, self.names)
         _expect(self, "frame", "int32", (len(self.names),))
         _expect(self, "xy", "float32", (len(self.names), 2))
-
-    def _meta(self) -> dict[str, Any]:
-        return {"names": list(self.names)}
-
-    @classmethod
-    def _from_parts(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        return cls(tuple(meta["names"]), arrays["frame"], arrays["xy"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,7 +200,6 @@ class PointTracks(Artefact):
     visible: BoolArray
     confidence: FloatArray
     size: tuple[int, int]
-    arrays = ("xy", "visible", "confidence")
 
     def __post_init__(self) -> None:
         _check_names(self, self.names)
@@ -232,14 +218,6 @@ class PointTracks(Artefact):
         parts = (self.xy[:, index], self.visible[:, index], self.confidence[:, index])
         return PointTracks(tuple(self.names[i] for i in index), *parts, self.size)
 
-    def _meta(self) -> dict[str, Any]:
-        return {"names": list(self.names), "size": list(self.size)}
-
-    @classmethod
-    def _from_parts(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        width, height = meta["size"]
-        return cls(tuple(meta["names"]), arrays["xy"], arrays["visible"], arrays["confidence"], (width, height))
-
 
 @dataclass(frozen=True, eq=False)
 class PointEmbeddings(Artefact):
@@ -254,20 +232,12 @@ class PointEmbeddings(Artefact):
     support: NDArray[np.int32]
     keep: BoolArray
     space: str
-    arrays = ("vectors", "support", "keep")
 
     def __post_init__(self) -> None:
         _check_names(self, self.names)
         _expect(self, "vectors", "float32", (len(self.names), None))
         _expect(self, "support", "int32", (len(self.names),))
         _expect(self, "keep", "bool", (None, len(self.names)))
-
-    def _meta(self) -> dict[str, Any]:
-        return {"names": list(self.names), "space": self.space}
-
-    @classmethod
-    def _from_parts(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        return cls(tuple(meta["names"]), arrays["vectors"], arrays["support"], arrays["keep"], meta["space"])
 
 
 @dataclass(frozen=True)
@@ -286,19 +256,11 @@ class DisplacementField(Artefact):
     names: tuple[str, ...]
     delta: FloatArray
     valid: BoolArray
-    arrays = ("delta", "valid")
 
     def __post_init__(self) -> None:
         _check_names(self, self.names)
         _expect(self, "delta", "float32", (None, len(self.names), 2))
         _expect(self, "valid", "bool", self.delta.shape[:2])
-
-    def _meta(self) -> dict[str, Any]:
-        return {"names": list(self.names)}
-
-    @classmethod
-    def _from_parts(cls, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Self:
-        return cls(tuple(meta["names"]), arrays["delta"], arrays["valid"])
 
 
 @dataclass(frozen=True)
@@ -311,7 +273,7 @@ class Prompt:
 
 @dataclass(frozen=True, eq=False)
 class Cutout:
-    """A picture of a subject: rgba uint8 [H, W, 4] with straight alpha; names N str; xy float32 [N, 2] in the picture."""
+    """A picture of a subject: rgba uint8 [H, W, 4], straight alpha; names N str; xy float32 [N, 2] in the picture."""
 
     rgba: ByteArray
     names: tuple[str, ...]

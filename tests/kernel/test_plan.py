@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import small_plugin
+
+from vswap_kernel.config import load_config
+from vswap_kernel.errors import ConfigError, InputError, MissingExtraError
+from vswap_kernel.plan import Plan, make_plan
+from vswap_kernel.registry import Registry
+from vswap_kernel.run import run_config
+from vswap_kernel.store import Store
+
+from .conftest import Job
+
+
+@pytest.fixture
+def plan_of(job: Job, registry: Registry) -> object:
+    return lambda *overrides, **fields: make_plan(load_config(job(**fields), registry, overrides), registry)
+
+
+def keys(plan: Plan) -> dict[str, str]:
+    return {stage.name: stage.key for stage in plan.stages}
+
+
+def changed(one: Plan, other: Plan) -> set[str]:
+    mine, theirs = keys(one), keys(other)
+    return {name for name in mine | theirs if mine.get(name) != theirs.get(name)}
+
+
+ALL = {"source", "tracks", "masks", "targets", "prepare", "swap", "metric:share-changed", "result"}
+
+
+def test_the_stages_of_a_job(plan_of) -> None:  # type: ignore[no-untyped-def]
+    assert keys(plan_of()).keys() == ALL
+    assert "canonical" in keys(plan_of(canonical={"name": "copy"}, edit={"move": {"nose": [3, 3]}}))
+    assert "canonical" not in keys(plan_of(canonical={"name": "copy"}))  # nothing is moved
+
+
+@pytest.mark.parametrize(
+    ("override", "stages"),
+    [
+        ("swapper.level=9", {"swap", "metric:share-changed", "result"}),
+        ("swapper.depth=9", {"prepare", "swap", "metric:share-changed", "result"}),
+        ("tracker.step=[1, 1]", {"tracks", "targets", "swap", "metric:share-changed", "result"}),
+        ("edit.drop=[nose]", {"targets", "swap", "metric:share-changed", "result"}),
+        ("output.format=gif", {"result"}),
+        ("video.start=1", ALL),
+        ("device=cuda", set()),
+        ("seed=5", set()),
+    ],
+)
+def test_a_change_reruns_only_what_depends_on_it(plan_of, override: str, stages: set[str]) -> None:  # type: ignore[no-untyped-def]
+    assert changed(plan_of(), plan_of(override)) == stages
+
+
+def test_a_moved_file_changes_nothing_and_an_edited_one_does(plan_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    first, second = tmp_path / "one.txt", tmp_path / "two.txt"
+    first.write_text("same")
+    second.write_text("same")
+    before = plan_of(swapper={"name": "paint", "picture": "one.txt"})
+    assert changed(before, plan_of(swapper={"name": "paint", "picture": "two.txt"})) == set()
+    second.write_text("other")
+    assert "prepare" in changed(before, plan_of(swapper={"name": "paint", "picture": "two.txt"}))
+
+
+def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store = Store(tmp_path / "store")
+    assert {row["why"] for row in plan_of().rows(store)} == {"never computed"}
+    run_config(job(), out=tmp_path / "run", store=store.root, registry=registry)
+    assert {row["state"] for row in plan_of().rows(store)} == {"hit"}
+    why = {row["stage"]: row["why"] for row in plan_of("tracker.step=[0.5, 2]").rows(store)}
+    assert why["tracks"] == "options.step: [0.5, 0.0] -> [0.5, 2.0]"
+    assert why["targets"] == "tracks changed"
+    assert why["masks"] == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "message"),
+    [
+        ({"edit": {"drop": ["noze"]}}, ConfigError, "edit.drop: there is no point 'noze'; known: nose, tail"),
+        ({"edit": {"drop": ["nose", "tail"]}}, ConfigError, "no point is left"),
+        ({"edit": {"move": {"nose": [1, 1]}}}, ConfigError, "edit.move needs a canonical component"),
+        (
+            {"edit": {"move": {"nose": [1, 1]}, "frame": 6}, "canonical": {"name": "copy"}},
+            ConfigError,
+            "edit.frame: 6 is beyond the end, the video has 6 frames",
+        ),
+        ({"masks": None}, ConfigError, r"swapper 'paint' \(vswap-small 0.3\) needs a masks component"),
+        ({"swapper": {"name": "picky"}}, ConfigError, "needs a concept component that offers cutout"),
+        ({"swapper": {"name": "paint", "level": 13}}, InputError, "13 brings bad luck to nose, tail"),
+        ({"tracker": {"name": "absent"}}, MissingExtraError, "pip install no-such"),
+        ({"video": {"path": "frames", "start": 6}}, InputError, "6"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_runs(
+    plan_of, fields: dict[str, object], error: type[Exception], message: str  # type: ignore[no-untyped-def]
+) -> None:
+    with pytest.raises(error, match=message):
+        plan_of(**fields)
+    assert not small_plugin.calls

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import small_plugin
+
+from vswap_kernel.api import FinishedRun, StageEvent, hookimpl
+from vswap_kernel.errors import InputError, PluginError, StoreError
+from vswap_kernel.registry import Registry
+from vswap_kernel.run import RunOutcome, run_config
+from vswap_kernel.store import Store
+from vswap_kernel.types import PointTracks, SwapResult
+
+from .conftest import Job
+
+
+@pytest.fixture
+def run(job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untyped-def]
+    def call(*overrides: str, out: str = "run", **fields: object) -> RunOutcome:
+        path = job(**fields)
+        return run_config(path, overrides=overrides, out=tmp_path / out, store=tmp_path / "store", registry=registry)
+
+    return call
+
+
+def stage_folder(outcome: RunOutcome, name: str) -> Path:
+    return outcome.folder / "stages" / name
+
+
+def test_a_run_leaves_config_plan_environment_events_result_and_metrics(run) -> None:  # type: ignore[no-untyped-def]
+    outcome = run()
+    names = {path.name for path in outcome.folder.iterdir()}
+    assert {"config.yaml", "plan.json", "environment.json", "events.jsonl", "stages", "result.mp4", "metrics.json"} <= names
+    assert outcome.metrics["share-changed.nothing"] is None
+    assert outcome.metrics["share-changed.share"] == pytest.approx(4 * 6 / (24 * 16), rel=0.3)
+    environment = json.loads((outcome.folder / "environment.json").read_text())
+    assert environment["plugins"] == {"vswap-small:small": "0.3 ok"}
+    events = [json.loads(line) for line in (outcome.folder / "events.jsonl").read_text().splitlines()]
+    assert [e["stage"] for e in events if e["kind"] == "done"][:3] == ["source", "tracks", "masks"]
+
+
+def test_the_resolved_config_runs_from_the_run_folder_and_computes_nothing(
+    run, registry: Registry, tmp_path: Path  # type: ignore[no-untyped-def]
+) -> None:
+    outcome = run()
+    small_plugin.calls.clear()
+    run_config(outcome.folder / "config.yaml", out=tmp_path / "again", store=tmp_path / "store", registry=registry)
+    assert not small_plugin.calls
+
+
+def test_two_runs_that_differ_in_the_swapper_track_and_prepare_once(run) -> None:  # type: ignore[no-untyped-def]
+    first = run("swapper.level=10", out="first")
+    second = run("swapper.level=200", out="second")
+    assert small_plugin.calls == {"track": 1, "segment": 1, "prepare": 1, "swap": 2}
+    assert first.video.read_bytes() != second.video.read_bytes()
+
+
+def test_a_drag_and_a_drop_reach_the_targets(run) -> None:  # type: ignore[no-untyped-def]
+    outcome = run(
+        canonical={"name": "copy"}, edit={"move": {"nose": [9, 5]}, "drop": ["tail"]}, tracker={"name": "drift"}
+    )
+    targets = PointTracks.load(stage_folder(outcome, "targets"))
+    assert targets.names == ("nose",)
+    np.testing.assert_array_equal(targets.xy[:, 0], np.tile(np.float32([9, 5]), (6, 1)))
+    swap = SwapResult.load(stage_folder(outcome, "swap"))
+    assert (swap.subject.frames[:, 5, 9] == 255).all()
+    assert (swap.subject.frames[:, 12, 10] == 0).all()
+
+
+def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_it(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    outcome = run()
+    outcome.video.chmod(0o644)
+    outcome.video.write_bytes(b"overwritten")
+    store = Store(tmp_path / "store")
+    assert [entry.key for entry in store.entries() if store.damaged(entry.key)] == []
+
+
+def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PluginError, match=r"tracker 'short' \(vswap-small 0\.3\) returned 5 frames for a video of 6"):
+        run(tracker={"name": "short"})
+    assert [entry.stage for entry in Store(tmp_path / "store").entries()] == ["source"]
+
+
+def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PluginError, match=r"tracks: tracker/crashing \(vswap-small 0\.3\) failed: ZeroDivisionError") as e:
+        run(tracker={"name": "crashing"})
+    assert isinstance(e.value.__cause__, ZeroDivisionError)
+    assert list((tmp_path / "store" / "tmp").iterdir()) == []
+
+
+def test_a_missing_method_is_told(run, registry: Registry) -> None:  # type: ignore[no-untyped-def]
+    from small_plugin import made_up
+
+    made = ModuleType("made")
+    made.vswap_trackers = hookimpl(lambda: [made_up(factory="small_plugin:Middle")])  # type: ignore[attr-defined]
+    registry.add(lambda: made, "other", "vswap-other", "1")
+    with pytest.raises(PluginError, match=r"small_plugin:Middle has no method track\(\)"):
+        run(tracker={"name": "made-up"})
+
+
+def test_observers_see_everything_and_one_that_fails_is_named_and_asked_no_more(
+    job: Job, registry: Registry, tmp_path: Path
+) -> None:
+    made, asked, seen = ModuleType("made"), [], []
+
+    @hookimpl
+    def vswap_stage_event(event: StageEvent) -> None:
+        asked.append(event)
+        raise RuntimeError("watching hurts")
+
+    made.vswap_stage_event = vswap_stage_event  # type: ignore[attr-defined]
+    registry.add(lambda: made, "watcher", "vswap-watcher", "1")
+    run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry, observer=seen.append)
+    assert len(asked) == 1
+    assert [e.message for e in seen if e.kind == "warning"] == [
+        "plugin vswap-watcher:watcher failed while watching: RuntimeError: watching hurts"
+    ]
+    assert {"start", "progress", "done"} <= {event.kind for event in seen}
+
+
+def test_wrappers_surround_the_work_of_each_stage(job: Job, registry: Registry, tmp_path: Path) -> None:
+    made, order = ModuleType("made"), []
+
+    @hookimpl(wrapper=True)
+    def vswap_run_stage(stage, call):  # type: ignore[no-untyped-def]
+        order.append(f"before {stage.name} {small_plugin.calls['track']}")
+        result = yield
+        order.append(f"after {stage.name} {small_plugin.calls['track']}")
+        return result
+
+    made.vswap_run_stage = vswap_run_stage  # type: ignore[attr-defined]
+    registry.add(lambda: made, "profiler", "vswap-profiler", "1")
+    run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry)
+    assert order[2:4] == ["before tracks 0", "after tracks 1"]
+
+
+def test_report_writers_are_called_and_a_failing_one_loses_nothing(job: Job, registry: Registry, tmp_path: Path) -> None:
+    made, seen = ModuleType("made"), []
+
+    @hookimpl
+    def vswap_write_report(run: FinishedRun) -> Path:
+        if "swap" in run.artefacts and run.video.is_file() and len(run.source) == len(run.result):
+            (run.folder / "page.txt").write_text(run.title)
+        return run.folder / "page.txt"
+
+    broken = ModuleType("broken")
+    broken.vswap_write_report = hookimpl(lambda run: 1 / 0)  # type: ignore[attr-defined]
+    made.vswap_write_report = vswap_write_report  # type: ignore[attr-defined]
+    registry.add(lambda: made, "page", "vswap-page", "1")
+    registry.add(lambda: broken, "bad", "vswap-bad", "1")
+    outcome = run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry, observer=seen.append)
+    assert outcome.report is not None
+    assert outcome.report.read_text() == "job"
+    assert "vswap-bad:bad could not write its report" in next(e.message for e in seen if e.kind == "warning")
+
+
+def test_an_output_that_cannot_be_written_is_one_line(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="can't be written"):
+        run(out="file/run")
+
+
+def test_a_damaged_result_is_told_with_the_way_out(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    outcome = run()
+    tracks = (stage_folder(outcome, "tracks") / "arrays.safetensors").resolve()
+    tracks.chmod(0o644)
+    tracks.write_bytes(b"\0\0\0")
+    with pytest.raises(StoreError, match="not a readable safetensors file"):
+        run()

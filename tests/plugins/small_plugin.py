@@ -1,0 +1,190 @@
+"""Small real components in plain NumPy, for tests of the kernel. `calls` counts the work done in this process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from vswap_kernel.api import SWAP_ONLY, ComponentSpec, Context, Facts, InputPath, Options, hookimpl
+from vswap_kernel.errors import InputError
+from vswap_kernel.protocols import MetricCase, SwapJob
+from vswap_kernel.types import (
+    DisplacementField,
+    Masks,
+    Measurement,
+    PointEdit,
+    PointQueries,
+    PointTracks,
+    SwapResult,
+    Video,
+)
+
+calls: Counter[str] = Counter()
+
+
+class Drift(Options):
+    """Options of `drift`."""
+
+    step: tuple[float, float] = Field((0.0, 0.0), description="how far points move from frame to frame, pixels")
+
+
+class DriftTracker:
+    """Points that all move by the same step each frame."""
+
+    def __init__(self, options: Drift, context: Context) -> None:
+        self.step, self.context = np.array(options.step, np.float32), context
+
+    def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
+        calls["track"] += 1
+        frames, points = len(video), len(queries.names)
+        time = np.arange(frames)[:, None] - queries.frame
+        xy = (queries.xy + time[..., None] * self.step).astype(np.float32)
+        inside = ((xy > -0.5) & (xy < np.array(video.size) - 0.5)).all(-1)
+        self.context.progress(frames, frames)
+        return PointTracks(queries.names, xy, inside, np.ones((frames, points), np.float32), video.size)
+
+
+class ShortTracker(DriftTracker):
+    """Breaks its contract: it loses the last frame."""
+
+    def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
+        tracks = super().track(video, queries)
+        return PointTracks(tracks.names, tracks.xy[:-1], tracks.visible[:-1], tracks.confidence[:-1], tracks.size)
+
+
+class CrashingTracker(DriftTracker):
+    """Raises an ordinary exception."""
+
+    def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
+        raise ZeroDivisionError("no luck")
+
+
+class Middle:
+    """A mask over the middle of the frame."""
+
+    def __init__(self, options: Options, context: Context) -> None:
+        pass
+
+    def segment(self, video: Video, queries: PointQueries, /) -> Masks:
+        calls["segment"] += 1
+        masks = np.zeros(video.frames.shape[:3], np.uint8)
+        height, width = masks.shape[1:]
+        masks[:, height // 4 : height // 2, width // 4 : width // 2] = 255
+        return Masks(masks)
+
+
+class CopyCanonical:
+    """The move on the keyframe, in every frame."""
+
+    def __init__(self, options: Options, context: Context) -> None:
+        pass
+
+    def fit(self, video: Video, masks: Masks | None, tracks: PointTracks, out: Path, /) -> None:
+        calls["fit"] += 1
+
+    def propagate(self, fitted: Path, tracks: PointTracks, edit: PointEdit, /) -> DisplacementField:
+        delta = np.zeros_like(tracks.xy)
+        for name, place in edit.move.items():
+            delta[:, tracks.names.index(name)] = np.array(place) - tracks.xy[edit.frame, tracks.names.index(name)]
+        return DisplacementField(tracks.names, delta, tracks.visible.copy())
+
+
+class Paint(Options):
+    """Options of `paint`."""
+
+    level: int = Field(0, ge=0, le=255, description="grey of the new subject", json_schema_extra=SWAP_ONLY)
+    depth: int = Field(1, description="read by prepare")
+    picture: InputPath | None = Field(None, description="a file whose content counts")
+
+
+def check_paint(options: Paint, facts: Facts) -> None:
+    """Refuses a level of 13."""
+    if options.level == 13:
+        raise InputError(f"swapper.level: 13 brings bad luck to {', '.join(facts.point_names)}; choose another")
+
+
+class PaintSwapper:
+    """Paints the source's mask in one grey, and a square at each target."""
+
+    def __init__(self, options: Paint, context: Context) -> None:
+        self.options, self.context = options, context
+
+    def prepare(self, job: SwapJob, out: Path, /) -> None:
+        calls["prepare"] += 1
+        assert job.masks is not None
+        assert job.concept is None
+        (out / "depth.txt").write_text(str(self.options.depth))
+
+    def swap(self, job: SwapJob, prepared: Path, /) -> SwapResult:
+        calls["swap"] += 1
+        assert job.masks is not None
+        assert (prepared / "depth.txt").read_text() == str(self.options.depth)
+        frames, subject = job.video.frames.copy(), job.masks.frames.copy()
+        for frame in range(len(frames)):
+            for x, y in job.targets.xy[frame][job.targets.visible[frame]].round().astype(int):
+                subject[frame, y, x] = 255
+        frames[subject > 0] = self.options.level
+        scratch = self.context.scratch
+        return SwapResult(
+            Video.stream([frames], scratch / "video.safetensors", job.video.fps),
+            Masks.stream([subject], scratch / "subject.safetensors"),
+        )
+
+
+class ShareChanged:
+    """The share of pixels that differ from the source's."""
+
+    def __init__(self, options: Options, context: Context) -> None:
+        pass
+
+    def measure(self, case: MetricCase, /) -> Measurement:
+        differs = (case.source.frames != case.result.video.frames).any(-1).mean((1, 2), dtype=np.float32)
+        return Measurement({"share": float(differs.mean()), "nothing": float("nan")}, {"share": differs})
+
+
+@hookimpl
+def vswap_trackers() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("drift", "small_plugin:DriftTracker", Drift, "points on a straight line")
+    yield ComponentSpec("short", "small_plugin:ShortTracker", Drift, "breaks its contract")
+    yield ComponentSpec("crashing", "small_plugin:CrashingTracker", Drift, "raises")
+    yield ComponentSpec("absent", "small_plugin:Nothing", requires=("no_such_package",), install="pip install no-such")
+    yield ComponentSpec("unloadable", "small_plugin:Nothing", summary="its class is not there")
+
+
+@hookimpl
+def vswap_masks() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("middle", "small_plugin:Middle", summary="a rectangle")
+
+
+@hookimpl
+def vswap_canonicals() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("copy", "small_plugin:CopyCanonical", summary="the move, everywhere")
+
+
+@hookimpl
+def vswap_swappers() -> Iterable[ComponentSpec]:
+    yield ComponentSpec(
+        "paint",
+        "small_plugin:PaintSwapper",
+        Paint,
+        "one grey",
+        accepts={"masks": ()},
+        preflight="small_plugin:check_paint",
+        prepare_reads=("masks",),
+    )
+    yield ComponentSpec("picky", "small_plugin:PaintSwapper", Paint, accepts={"concept": ("cutout",)})
+
+
+@hookimpl
+def vswap_metrics() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("share-changed", "small_plugin:ShareChanged", summary="share of pixels that differ")
+
+
+def made_up(**fields: Any) -> ComponentSpec:
+    """A spec with some fields replaced, for tests of the registry."""
+    return ComponentSpec(**({"name": "made-up", "factory": "small_plugin:DriftTracker"} | fields))

@@ -1,0 +1,54 @@
+"""How a run looks in a terminal: one bar a stage, with an estimate; plain lines where nobody watches."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from vswap_kernel.api import StageEvent
+
+
+class Display:
+    """Observes a run. Use it as a context manager; `quiet` shows warnings only."""
+
+    def __init__(self, console: Console, quiet: bool = False) -> None:
+        self._console, self._quiet = console, quiet
+        columns = (
+            SpinnerColumn(),
+            TextColumn("{task.description:<24}"),
+            BarColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        times = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+        live = console.is_terminal and not quiet
+        self._progress = Progress(*columns, *times, console=console, disable=not live)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: StageEvent) -> None:
+        """Show one event."""
+        if event.kind == "warning":
+            self._console.print(f"[yellow]warning[/] {event.stage}: {event.message}", highlight=False)
+        elif not self._quiet:
+            self._show(event)
+
+    def _show(self, event: StageEvent) -> None:
+        if event.kind == "start":
+            self._tasks[event.stage] = self._progress.add_task(event.stage, total=None, note="")
+        elif event.kind == "progress" and event.stage in self._tasks:
+            self._progress.update(self._tasks[event.stage], completed=event.done, total=event.total, note=event.message)
+        elif event.kind in ("done", "hit", "fail"):
+            if event.stage in self._tasks:
+                self._progress.remove_task(self._tasks.pop(event.stage))
+            mark = {"done": "[green]done[/]", "hit": "[cyan]kept[/]", "fail": "[red]fail[/]"}[event.kind]
+            took = f"{event.seconds:6.1f} s" if event.kind == "done" else "        "
+            self._console.print(f"{mark} {took}  {event.stage:<24} {event.message}", highlight=False, soft_wrap=True)

@@ -1,0 +1,260 @@
+"""From a config to stages: what depends on what, under which key each result is kept, and why one is computed again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from vswap_kernel import stages
+from vswap_kernel.api import Facts
+from vswap_kernel.config import Chosen, RunConfig
+from vswap_kernel.errors import ConfigError
+from vswap_kernel.points import check_points, read_points
+from vswap_kernel.registry import Registry
+from vswap_kernel.store import Store, content_digest
+from vswap_kernel.types import PointEdit, PointQueries
+from vswap_kernel.video import Selection, Source, open_source, working_size
+
+_IO_REVISION = 1  # raise it when decoding or encoding gives other bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One step of a run.
+
+    Attributes:
+        name: "source", "tracks", ..., "metric:background".
+        component: "family/name", or "" for the kernel's own steps.
+        inputs: the stages whose results it reads.
+        ingredients: all that its result depends on, as JSON values. Device and scratch paths are not in it.
+        work: what is done, and how its result is read back.
+        seed: what the component is given; 0 when it makes no random choices.
+    """
+
+    name: str
+    component: str
+    inputs: tuple[str, ...]
+    ingredients: Mapping[str, Any]
+    work: stages.Work
+    seed: int = 0
+
+    @property
+    def key(self) -> str:
+        """Name of the result in the store."""
+        return hashlib.sha256(json.dumps([self.name, self.ingredients], sort_keys=True).encode()).hexdigest()[:40]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages of a run, in an order in which they can run."""
+
+    config: RunConfig
+    source: Source
+    selection: Selection
+    queries: PointQueries
+    stages: tuple[Stage, ...]
+
+    @property
+    def key(self) -> str:
+        """Names the whole run: equal for equal results."""
+        return hashlib.sha256("".join(stage.key for stage in self.stages).encode()).hexdigest()[:8]
+
+    def rows(self, store: Store) -> list[dict[str, str]]:
+        """For each stage: hit or miss, and for a miss which input changed since the nearest stored result."""
+        entries, rows = store.entries(), []
+        for stage in self.stages:
+            hit = store.has(stage.key)
+            same = [entry.ingredients for entry in entries if entry.stage == stage.name]
+            why = "" if hit else explain(stage.ingredients, same)
+            row = {"stage": stage.name, "component": stage.component, "state": "hit" if hit else "miss", "why": why}
+            rows.append(row | {"key": stage.key})
+        return rows
+
+
+def explain(ingredients: Mapping[str, Any], stored: Iterable[Mapping[str, Any]]) -> str:
+    """What differs from the nearest of the stored results of the same stage."""
+    mine = dict(_leaves(ingredients))
+    best: list[str] | None = None
+    for other in stored:
+        theirs = dict(_leaves(other))
+        names = sorted(name for name in mine.keys() | theirs.keys() if mine.get(name) != theirs.get(name))
+        changes = [_change(name, theirs.get(name), mine.get(name)) for name in names]
+        best = changes if best is None or len(changes) < len(best) else best
+    return "never computed" if best is None else ", ".join(best)
+
+
+def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    kind, _, rest = name.partition(".")
+    if kind == "inputs":
+        return f"{rest} changed"
+    return f"content of {name} changed" if "sha256:" in f"{old}{new}" else f"{name}: {old} -> {new}"
+
+
+def make_plan(config: RunConfig, registry: Registry) -> Plan:
+    """Check what can be checked before anything is computed, and lay out the stages.
+
+    Raises:
+        InputError: the video, the points or another input can't be used.
+        ConfigError: components that don't fit together, unknown points.
+        MissingExtraError: a component's packages aren't installed.
+    """
+    video = config.settings.video
+    source = registry.hook.vswap_open_video(path=video.path) or open_source(video.path, video.fps)
+    selection = Selection(video.start, video.frames, video.stride, video.size)
+    frames, size = len(selection.indices(source)), working_size(source, selection)
+    queries = check_points(read_points(config.settings.points.file), size, frames)
+    _check_edit(config, queries, frames)
+    _check_fit(config)
+    for chosen in [*config.families.values(), *config.metrics]:
+        if chosen.component.spec.preflight:
+            check = chosen.component.load(chosen.component.spec.preflight)
+            check(chosen.options, Facts(frames, size, queries.names))
+        elif chosen.component.missing:
+            chosen.component.load("")  # says what to install
+    return Plan(config, source, selection, queries, tuple(_Builder(config, source, selection, queries).build()))
+
+
+def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
+    edit = config.settings.edit
+    for field, names in (("move", edit.move), ("drop", edit.drop)):
+        for name in names:
+            if name not in queries.names:
+                raise ConfigError(f"edit.{field}: there is no point {name!r}; known: {', '.join(queries.names)}")
+    if set(edit.drop) >= set(queries.names):
+        raise ConfigError("edit.drop: no point is left; a swap needs at least one")
+    if edit.frame is not None and edit.frame >= frames:
+        raise ConfigError(f"edit.frame: {edit.frame} is beyond the end, the video has {frames} frames")
+    if edit.move and "canonical" not in config.families:
+        raise ConfigError("edit.move needs a canonical component to carry the move; add `canonical: {name: keyframe}`")
+
+
+def _check_fit(config: RunConfig) -> None:
+    for family, chosen in config.families.items():
+        for other, wanted in chosen.component.spec.accepts.items():
+            what = f"{family} {chosen.name!r} ({chosen.component.origin})"
+            kind = f" that offers {' or '.join(wanted)}" if wanted else ""
+            if other not in config.families:
+                raise ConfigError(f"{what} needs a {other} component{kind}; add `{other}: {{name: ...}}`")
+            has = config.families[other].component.spec.capabilities
+            if wanted and not set(wanted) & set(has):
+                offers = ", ".join(has) or "nothing"
+                raise ConfigError(f"{what} needs a {other}{kind}, but {config.families[other].name!r} offers {offers}")
+
+
+class _Builder:
+    """Lays out the stages one after the other; the key of each holds the keys of its inputs."""
+
+    def __init__(self, config: RunConfig, source: Source, selection: Selection, queries: PointQueries) -> None:
+        self.config, self.source, self.selection, self.queries = config, source, selection, queries
+        self.settings, self.families = config.settings, config.families
+        self.stages: dict[str, Stage] = {}
+        self._digests: dict[Path, str] = {}
+
+    def build(self) -> Iterable[Stage]:
+        queries, subject = {"queries": self.queries.digest()}, self.settings.points.subject
+        video = self._content(self.settings.video.path)
+        facts = {"video": video, "selection": vars(self.selection), "fps": self.settings.video.fps}
+        self._add("source", (), stages.Decode(self.source, self.selection), facts | {"revision": _IO_REVISION})
+        self._add("tracks", ("source",), stages.Track(self.families["tracker"], self.queries), queries, "tracker")
+        if "masks" in self.families:
+            self._add("masks", ("source",), stages.Segment(self.families["masks"], self.queries), queries, "masks")
+        if "embedder" in self.families:
+            embed = stages.Embed(self.families["embedder"], subject)
+            self._add("embeddings", ("source", "tracks"), embed, {"subject": subject}, "embedder")
+        self._add_targets()
+        self._add_swap()
+        for metric in self.config.metrics:
+            measure = stages.Measure(metric, self.families["tracker"])
+            judge = {"tracker": self._identity(self.families["tracker"])}
+            self._add(f"metric:{metric.name}", ("source", "masks", "targets", "swap"), measure, judge, metric)
+        encode = stages.Encode(self.source, self.selection, self.settings.output)
+        output = {"output": self.settings.output.model_dump(), "revision": _IO_REVISION}
+        self._add("result", ("swap",), encode, facts | output)
+        return self.stages.values()
+
+    def _add_targets(self) -> None:
+        edit = self.settings.edit
+        keyframe = int(self.queries.frame[0]) if edit.frame is None else edit.frame
+        asked = PointEdit(keyframe, edit.move, frozenset(edit.drop))
+        canonical = self.families.get("canonical") if edit.move else None
+        if canonical is not None:
+            self._add("canonical", ("source", "masks", "tracks"), stages.Fit(canonical), {}, "canonical")
+        extra = {"edit": edit.model_dump(mode="json") | {"frame": keyframe}}
+        self._add("targets", ("tracks", "canonical"), stages.Aim(canonical, asked), extra, canonical)
+
+    def _add_swap(self) -> None:
+        swapper, prompt = self.families["swapper"], self.settings.prompt
+        reads = swapper.component.spec.prepare_reads
+        wanted = ("tracks", "masks", "embeddings", "prompt", "backbone", "motion") if reads is None else reads
+        models = [name for name in ("backbone", "motion") if name in self.families]
+        used: dict[str, Any] = {name: self._identity(self.families[name]) for name in models if name in wanted}
+        read = used | ({"prompt": prompt.source} if "prompt" in wanted else {})
+        inputs = ("source", *(name for name in ("tracks", "masks", "embeddings") if name in wanted))
+        pair = (prompt.source, prompt.target)
+        job = stages.JobParts(swapper, {name: self.families[name] for name in models}, pair)
+        self._add("prepare", inputs, stages.Prepare(job, wanted), read, swapper, skip="swap")
+        everything = ("source", "tracks", "masks", "embeddings", "targets", "prepare")
+        parts = {name: self.families[name] for name in [*models, "concept"] if name in self.families}
+        extra: dict[str, Any] = {name: self._identity(chosen) for name, chosen in parts.items()}
+        extra["prompt"] = list(pair)
+        self._add("swap", everything, stages.Swap(stages.JobParts(swapper, parts, pair)), extra, swapper)
+
+    def _add(
+        self,
+        name: str,
+        inputs: tuple[str, ...],
+        work: stages.Work,
+        extra: Mapping[str, Any],
+        by: str | Chosen | None = None,
+        skip: str = "",
+    ) -> None:
+        """Add a stage: of the component `by` (or of the family so called), or the kernel's own. Inputs that this config
+        doesn't have are left out."""
+        chosen = self.families[by] if isinstance(by, str) else by
+        present = tuple(stage for stage in inputs if stage in self.stages)
+        ingredients = {"inputs": {stage: self.stages[stage].key for stage in present}, **extra}
+        if chosen is not None:
+            ingredients |= self._identity(chosen, skip)
+        component = f"{chosen.component.family}/{chosen.name}" if chosen else ""
+        seed = self.settings.seed if chosen is not None and chosen.component.spec.seeded else 0
+        self.stages[name] = Stage(name, component, present, ingredients, work, seed)
+
+    def _identity(self, chosen: Chosen, skip: str = "") -> dict[str, Any]:
+        """What a component's result depends on besides its inputs; options of the stage `skip` don't count."""
+        spec, options = chosen.component.spec, {}
+        for name, field in type(chosen.options).model_fields.items():
+            extra = field.json_schema_extra
+            if not (skip and isinstance(extra, dict) and extra.get("stage") == skip):
+                options[name] = self._plain(getattr(chosen.options, name))
+        identity: dict[str, Any] = {"component": f"{chosen.component.family}/{chosen.name}", "options": options}
+        identity |= {"revision": spec.revision, "version": chosen.component.origin, "dtype": self.settings.dtype}
+        return identity | ({"seed": self.settings.seed} if spec.seeded else {})
+
+    def _plain(self, value: Any) -> Any:
+        """JSON values; a file stands for its content, so that moving it changes nothing and editing it does."""
+        if isinstance(value, Path):
+            return self._content(value)
+        if isinstance(value, list | tuple):
+            return [self._plain(item) for item in value]
+        if isinstance(value, Mapping):
+            return {str(key): self._plain(item) for key, item in value.items()}
+        return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+
+    def _content(self, path: Path) -> str:
+        if path not in self._digests:
+            self._digests[path] = f"sha256:{content_digest(path)}"
+        return self._digests[path]

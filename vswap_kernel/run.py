@@ -1,0 +1,192 @@
+"""Runs a config: each stage once, its result kept, and a folder that tells what was done."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vswap_kernel.api import Context, FinishedRun, StageEvent
+from vswap_kernel.config import RunConfig, load_config
+from vswap_kernel.errors import InputError, PluginError, VswapError
+from vswap_kernel.plan import Plan, Stage, make_plan
+from vswap_kernel.registry import Registry
+from vswap_kernel.store import Store, default_store
+from vswap_kernel.types import Masks, Measurement, SwapResult, Video
+
+Observer = Callable[[StageEvent], None]
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """What a run leaves: its folder, the encoded video, the report (None when nobody writes one), and each metric's
+    numbers by "metric.value"."""
+
+    folder: Path
+    video: Path
+    report: Path | None
+    metrics: Mapping[str, float | None]
+
+
+class _Events:
+    """Tells everybody what happens: the file events.jsonl, the observer, and every plugin that watches."""
+
+    def __init__(self, file: Path, observer: Observer | None, registry: Registry) -> None:
+        self._file, self._observer = file, observer
+        self._watchers = registry.hook.vswap_stage_event.get_hookimpls()
+
+    def __call__(self, event: StageEvent) -> None:
+        if event.kind != "progress":
+            with self._file.open("a") as file:
+                file.write(json.dumps({"time": round(time.time(), 3), **asdict(event)}) + "\n")
+        if self._observer:
+            self._observer(event)
+        for watcher in list(self._watchers):
+            try:
+                watcher.function(event)
+            except Exception as error:
+                self._watchers.remove(watcher)  # it is told of once, and not asked again
+                what = f"plugin {watcher.plugin_name} failed while watching: {type(error).__name__}: {error}"
+                self(StageEvent("warning", event.stage, what))
+
+
+def run_config(
+    path: Path,
+    *,
+    overrides: Sequence[str] = (),
+    out: Path | None = None,
+    store: Path | None = None,
+    observer: Observer | None = None,
+    registry: Registry | None = None,
+) -> RunOutcome:
+    """Run the config file `path`. `out` is the run folder (default: runs/NAME-KEY, the key being that of the plan).
+
+    Raises:
+        VswapError: one line that says what is wrong and what to do.
+    """
+    registry = registry or Registry.discover()
+    config = load_config(path, registry, overrides)
+    plan = make_plan(config, registry)
+    folder = out or Path("runs") / f"{config.title}-{plan.key}"
+    kept = Store(store or default_store())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _describe(folder, config, plan, registry)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written ({error.strerror}); choose another with --out") from None
+    tell = _Events(folder / "events.jsonl", observer, registry)
+    artefacts: dict[str, Any] = {}
+    with kept.in_use():
+        for stage in plan.stages:
+            _ensure(stage, plan, kept, artefacts, registry, tell)
+            artefacts[stage.name] = stage.work.load(kept.path(stage.key))
+        try:
+            return _finish(folder, plan, kept, artefacts, registry, tell)
+        except OSError as error:
+            raise InputError(f"{folder}: can't be written ({error.strerror}); free space or choose another") from None
+
+
+def _ensure(
+    stage: Stage, plan: Plan, store: Store, artefacts: Mapping[str, Any], registry: Registry, tell: Observer
+) -> None:
+    """Have the stage's result in the store: found there, or computed now."""
+    if not store.has(stage.key):
+        tell(StageEvent("start", stage.name, stage.component))
+    with store.exclusive(stage.key) as scratch:
+        if store.has(stage.key):  # before, or by another process while this one waited
+            return tell(StageEvent("hit", stage.name, stage.component))
+        began = time.perf_counter()
+        settings = plan.config.settings
+        progress = partial(_progress, tell, stage.name)
+        context = Context(scratch, settings.device, settings.dtype, stage.seed, progress)
+        inputs = {name: artefacts[name] for name in stage.inputs}
+        try:
+            with store.put(stage.key, stage.name, stage.ingredients) as folder:
+
+                def call() -> bool:
+                    stage.work.run(inputs, context, folder)
+                    return True
+
+                registry.hook.vswap_run_stage(stage=stage, call=call)
+        except Exception as error:
+            tell(StageEvent("fail", stage.name, str(error)))
+            if isinstance(error, VswapError):
+                raise
+            what = f"{stage.name}: {stage.component or 'the kernel'} ({stage.ingredients.get('version', 'vswap')})"
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise PluginError(f"{what} failed: {reason}; --debug shows where") from error
+        tell(StageEvent("done", stage.name, stage.component, seconds=time.perf_counter() - began))
+    return None
+
+
+def _progress(tell: Observer, stage: str, done: int, total: int, note: str = "") -> None:
+    tell(StageEvent("progress", stage, note, done, total))
+
+
+def _describe(folder: Path, config: RunConfig, plan: Plan, registry: Registry) -> None:
+    rows = [{"stage": stage.name, "component": stage.component, "key": stage.key} for stage in plan.stages]
+    _write(folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
+    _write(folder / "plan.json", json.dumps(rows, indent=1))
+    packages = {dist.name: dist.version for dist in metadata.distributions()}
+    origins = {
+        f"{plugin.distribution}:{plugin.name}": f"{plugin.version} {plugin.status}" for plugin in registry.plugins
+    }
+    found = {"python": platform.python_version(), "platform": platform.platform(), "plugins": origins}
+    _write(folder / "environment.json", json.dumps(found | {"packages": packages}, indent=1, sort_keys=True))
+
+
+def _write(path: Path, text: str) -> None:
+    """Whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
+
+
+def _finish(
+    folder: Path, plan: Plan, store: Store, artefacts: Mapping[str, Any], registry: Registry, tell: Observer
+) -> RunOutcome:
+    """Fill the run folder: links to the stages, the result, the metrics, the reports."""
+    links = folder / "stages"
+    links.mkdir(exist_ok=True)
+    for stage in plan.stages:
+        link = links / stage.name.replace(":", "-")
+        link.unlink(missing_ok=True)
+        link.symlink_to(store.path(stage.key))
+    encoded: Path = artefacts["result"]
+    video = folder / encoded.name
+    _place(encoded, video)
+    measured = {
+        name.removeprefix("metric:"): m.as_json() for name, m in artefacts.items() if isinstance(m, Measurement)
+    }
+    _write(folder / "metrics.json", json.dumps(measured, indent=1, sort_keys=True))
+    source: Video = artefacts["source"]
+    swap: SwapResult = artefacts["swap"]
+    finished = FinishedRun(folder, plan.config.title, source, swap.video, artefacts, video)
+    pages = []
+    for writer in registry.hook.vswap_write_report.get_hookimpls():
+        try:
+            pages.append(writer.function(finished))
+        except Exception as error:
+            what = f"plugin {writer.plugin_name} could not write its report: {type(error).__name__}: {error}"
+            tell(StageEvent("warning", "report", what))
+    for artefact in artefacts.values():
+        if isinstance(artefact, Video | Masks):
+            artefact.release()
+    values = {f"{m}.{name}": value for m, data in measured.items() for name, value in data["values"].items()}
+    return RunOutcome(folder, video, next((page for page in pages if page), None), values)
+
+
+def _place(stored: Path, target: Path) -> None:
+    """Copy a stored file into the run folder, whole or not at all; nobody can damage the store through it."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    shutil.copyfile(stored, temporary)
+    temporary.replace(target)

@@ -1,0 +1,253 @@
+"""The work of each stage: it makes components, calls them, and checks that they keep their contract."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vswap_kernel.api import Context
+from vswap_kernel.config import Chosen, OutputConfig
+from vswap_kernel.encode import write_result
+from vswap_kernel.errors import PluginError
+from vswap_kernel.protocols import MetricCase, SwapJob
+from vswap_kernel.types import (
+    Artefact,
+    ByteArray,
+    Masks,
+    Measurement,
+    PointEdit,
+    PointEmbeddings,
+    PointQueries,
+    PointTracks,
+    SwapResult,
+    Video,
+)
+from vswap_kernel.video import Selection, Source, read_frames
+
+Inputs = Mapping[str, Any]
+
+
+class Work:
+    """One stage's work. `kind` is what it makes; None: a folder of the component's own making."""
+
+    kind: ClassVar[type[Artefact] | None] = None
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        """Compute from the results of other stages, by their names, and write into the folder `out`."""
+        raise NotImplementedError
+
+    def load(self, folder: Path, /) -> Any:
+        """Read the result back."""
+        return folder if self.kind is None else self.kind.load(folder)
+
+
+def _make(chosen: Chosen, context: Context, method: str) -> Any:
+    component = chosen.component.create(chosen.options, context)
+    if not callable(getattr(component, method, None)):
+        what = f"{chosen.component.family} {chosen.name!r} ({chosen.component.origin})"
+        raise PluginError(f"{what}: {chosen.component.spec.factory} has no method {method}()")
+    return component
+
+
+def _checked(chosen: Chosen, result: Any, kind: type, frames: int) -> Any:
+    """A result of the right type and length; anything else is the plugin's fault, and says so."""
+    what = f"{chosen.component.family} {chosen.name!r} ({chosen.component.origin})"
+    if not isinstance(result, kind):
+        raise PluginError(f"{what} returned {type(result).__name__}, expected {kind.__name__}")
+    length = len(result.video if isinstance(result, SwapResult) else result)  # type: ignore[arg-type]
+    if length != frames:
+        raise PluginError(f"{what} returned {length} frames for a video of {frames}")
+    return result
+
+
+@dataclass(frozen=True)
+class Decode(Work):
+    """source: the edited range's frames."""
+
+    kind = Video
+
+    source: Source
+    selection: Selection
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        chunks = _counted(read_frames(self.source, self.selection), context, len(self.selection.indices(self.source)))
+        fps = self.source.fps / self.selection.stride
+        Video.stream(chunks, context.scratch / "frames.safetensors", fps).save(out)
+
+
+def _counted(chunks: Iterator[ByteArray], context: Context, total: int) -> Iterator[ByteArray]:
+    done = 0
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        context.progress(done, total)
+
+
+@dataclass(frozen=True)
+class Track(Work):
+    """tracks: the named points in every frame."""
+
+    kind = PointTracks
+
+    tracker: Chosen
+    queries: PointQueries
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        video: Video = inputs["source"]
+        tracks = _make(self.tracker, context, "track").track(video, self.queries)
+        _checked(self.tracker, tracks, PointTracks, len(video)).save(out)
+
+
+@dataclass(frozen=True)
+class Segment(Work):
+    """masks: the source subject in every frame."""
+
+    kind = Masks
+
+    masker: Chosen
+    queries: PointQueries
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        video: Video = inputs["source"]
+        masks = _make(self.masker, context, "segment").segment(video, self.queries)
+        _checked(self.masker, masks, Masks, len(video)).save(out)
+
+
+@dataclass(frozen=True)
+class Embed(Work):
+    """embeddings: what each point looks like."""
+
+    kind = PointEmbeddings
+
+    embedder: Chosen
+    subject: str
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        tracks: PointTracks = inputs["tracks"]
+        embeddings = _make(self.embedder, context, "embed").embed(inputs["source"], tracks, self.subject)
+        if not isinstance(embeddings, PointEmbeddings) or embeddings.names != tracks.names:
+            raise PluginError(f"embedder {self.embedder.name!r}: expected PointEmbeddings of {', '.join(tracks.names)}")
+        embeddings.save(out)
+
+
+@dataclass(frozen=True)
+class Fit(Work):
+    """canonical: the video's own geometry, in a folder of the component's making."""
+
+    canonical: Chosen
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        fit = _make(self.canonical, context, "fit").fit
+        fit(inputs["source"], inputs.get("masks"), inputs["tracks"], out)
+
+
+@dataclass(frozen=True)
+class Aim(Work):
+    """targets: where the new subject's points are asked to be."""
+
+    kind = PointTracks
+
+    canonical: Chosen | None
+    edit: PointEdit
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        tracks: PointTracks = inputs["tracks"]
+        targets = tracks
+        if self.canonical is not None:
+            propagate = _make(self.canonical, context, "propagate").propagate
+            field = propagate(inputs["canonical"], tracks, self.edit)
+            xy = (tracks.xy + field.delta).astype(np.float32)
+            targets = dataclasses.replace(tracks, xy=xy, visible=tracks.visible & field.valid)
+        targets.subset(name for name in tracks.names if name not in self.edit.drop).save(out)
+
+
+@dataclass(frozen=True)
+class JobParts:
+    """What the stages of a swap share: the swapper, the other components by family, source and target prompt."""
+
+    swapper: Chosen
+    families: Mapping[str, Chosen]
+    prompt: tuple[str, str]
+
+    def job(self, inputs: Inputs, context: Context) -> SwapJob:
+        """The job: an input that isn't there is None, and the targets are the tracks where nothing else is asked."""
+        tracks: PointTracks = inputs["tracks"]
+        made = {name: chosen.component.create(chosen.options, context) for name, chosen in self.families.items()}
+        optional = {"masks": inputs.get("masks"), "embeddings": inputs.get("embeddings")}
+        return SwapJob(inputs["source"], tracks, inputs.get("targets", tracks), prompt=self.prompt, **optional, **made)
+
+
+@dataclass(frozen=True)
+class Prepare(Work):
+    """prepare: what a swap needs of the source alone. It sees only what it `reads`, which is what its key holds."""
+
+    parts: JobParts
+    reads: tuple[str, ...]
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        none = np.zeros((len(inputs["source"]), 0), np.float32)
+        nothing = PointTracks((), none.reshape(*none.shape, 2), none.astype(bool), none, inputs["source"].size)
+        families = {name: chosen for name, chosen in self.parts.families.items() if name in self.reads}
+        prompt = (self.parts.prompt[0], "") if "prompt" in self.reads else ("", "")
+        seen = JobParts(self.parts.swapper, families, prompt)
+        job = seen.job({"tracks": nothing, **inputs}, context)
+        _make(self.parts.swapper, context, "prepare").prepare(job, out)
+
+
+@dataclass(frozen=True)
+class Swap(Work):
+    """swap: the result's frames, and where the new subject is in them."""
+
+    kind = SwapResult
+
+    parts: JobParts
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        job = self.parts.job(inputs, context)
+        result = _make(self.parts.swapper, context, "swap").swap(job, inputs["prepare"])
+        _checked(self.parts.swapper, result, SwapResult, len(job.video)).save(out)
+
+
+@dataclass(frozen=True)
+class Measure(Work):
+    """metric:NAME: what one metric says of the result."""
+
+    kind = Measurement
+
+    metric: Chosen
+    tracker: Chosen
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        tracker = _make(self.tracker, dataclasses.replace(context, progress=_ignore), "track")
+        case = MetricCase(inputs["source"], inputs["swap"], inputs.get("masks"), inputs["targets"], tracker)
+        measured = _make(self.metric, context, "measure").measure(case)
+        if not isinstance(measured, Measurement):
+            raise PluginError(f"metric {self.metric.name!r} returned {type(measured).__name__}, expected Measurement")
+        measured.save(out)
+
+
+def _ignore(done: int, total: int, note: str = "") -> None:
+    """The tracker of a metric doesn't move the metric's bar."""
+
+
+@dataclass(frozen=True)
+class Encode(Work):
+    """result: the video file, with the source's sound and the frames outside the edited range."""
+
+    source: Source
+    selection: Selection
+    output: OutputConfig
+
+    def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
+        swap: SwapResult = inputs["swap"]
+        edited = _counted((chunk for _, chunk in swap.video.chunks()), context, len(swap.video))
+        path = out / f"result.{self.output.format}"
+        write_result(path, self.source, self.selection, edited, keep_rest=self.output.keep_rest)
+
+    def load(self, folder: Path, /) -> Path:
+        return folder / f"result.{self.output.format}"

@@ -1,0 +1,92 @@
+"""The commands `vswap toybox render` and `vswap demo`. Light: the renderer is imported when one of them runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vswap_kernel.errors import InputError
+
+if TYPE_CHECKING:
+    from vswap_kernel.types import ByteArray
+    from vswap_toybox.clip import Clip
+
+toybox = typer.Typer(no_args_is_help=True, help="Clips whose truth is known, to try things on.")
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the group `toybox`, and `demo`."""
+    app.add_typer(toybox, name="toybox")
+    app.command("demo")(demo)
+
+
+@toybox.callback()
+def _group() -> None:
+    """A group even with one command in it."""
+
+
+@toybox.command("render")
+def render(
+    out: Annotated[Path, typer.Argument(help="folder; each clip gets one of its own in it")],
+    seed: Annotated[int, typer.Option(min=0, help="seed of the first clip; the next has the next")] = 0,
+    frames: Annotated[int, typer.Option(min=1, help="length of a clip")] = 16,
+    size: Annotated[str, typer.Option(help="WIDTHxHEIGHT in pixels")] = "128x128",
+    subject: Annotated[str | None, typer.Option("--class", help="class of the subject (default: any)")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target-class", help="class of the new subject (default: same shape, repainted)")
+    ] = None,
+    occluder: Annotated[bool, typer.Option("--occluder", help="let something pass in front")] = False,
+    count: Annotated[int, typer.Option(min=1, help="number of clips")] = 1,
+) -> None:
+    """Render clips, each a job with its exact answer (`vswap run OUT/00000/swap.yaml`), and a contact sheet."""
+    from vswap_kernel.encode import write_png
+    from vswap_toybox.clip import clip
+    from vswap_toybox.contact import contact_rows, stack_rows
+    from vswap_toybox.writing import write_clip
+
+    box = parse_size(size)
+    rows: list[ByteArray] = []
+    for number in range(seed, seed + count):
+        made = clip(number, frames=frames, size=box, subject_class=subject, target_class=target, occluder=occluder)
+        config = _written(write_clip, made, out / f"{number:05d}")
+        rows += contact_rows(made)
+        typer.echo(f"{config}  {made.subject.caption} {made.scene.caption} -> {made.target.caption}")
+    sheet = out / "contact.png"
+    write_png(sheet, stack_rows(rows))
+    typer.echo(f"{sheet}  source above answer, points drawn")
+
+
+def demo(
+    out: Annotated[Path, typer.Argument(help="folder for the clip and the run")] = Path("runs/demo"),
+) -> None:
+    """Render a clip and swap its subject: a first run with nothing to prepare."""
+    from vswap_kernel.cli import run_and_show
+    from vswap_toybox.demo import demo_clip
+    from vswap_toybox.writing import write_clip
+
+    made = demo_clip()
+    config = _written(write_clip, made, out / "clip")
+    typer.echo(f"{config}: {made.subject.caption} {made.scene.caption} -> {made.target.caption}", err=True)
+    run_and_show(config, [], out / "run")
+
+
+def _written(write: Callable[[Clip, Path], Path], made: Clip, folder: Path) -> Path:
+    try:
+        return write(made, folder)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written ({error.strerror}); choose another folder") from None
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """(width, height) of "128x96".
+
+    Raises:
+        InputError: not two whole numbers with an x between them.
+    """
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal()):
+        raise InputError(f"--size {text}: expected WIDTHxHEIGHT, as in 128x96")
+    return int(width), int(height)

@@ -104,11 +104,15 @@ class Facts:
         frames: number of frames of the edited range.
         size: (width, height) at which they are processed.
         point_names: the named points, in order.
+        first, step, source_frames: frame i of the range is frame first + i * step of a source of that many.
     """
 
     frames: int
     size: tuple[int, int]
     point_names: tuple[str, ...]
+    first: int = 0
+    step: int = 1
+    source_frames: int | None = None
 
 
 def _silent(done: int, total: int, note: str = "") -> None:

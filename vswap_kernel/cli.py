@@ -69,10 +69,14 @@ def run_and_show(
     from vswap_kernel.display import Display
     from vswap_kernel.run import run_config
 
-    with Display(err, quiet=as_json) as observer:
-        outcome = run_config(
-            config, overrides=overrides, out=folder, store=kept, observer=observer, registry=_registry()
-        )
+    try:
+        with Display(err, quiet=as_json) as observer:
+            outcome = run_config(
+                config, overrides=overrides, out=folder, store=kept, observer=observer, registry=_registry()
+            )
+    except KeyboardInterrupt:
+        err.print("interrupted; the same command goes on where this one stopped")
+        raise typer.Exit(130) from None
     found = {"folder": outcome.folder, "video": outcome.video, "report": outcome.report}
     if as_json:
         typer.echo(
@@ -218,7 +222,8 @@ def plugins_doctor(
     pairs = (item.partition("=") for item in options or [])
     given = {option: yaml.safe_load(value) for option, _, value in pairs}
     outcomes = run_checks(family, component, given, _registry())
-    _show([vars(outcome) for outcome in outcomes], as_json)
+    rows = [vars(outcome) | {"seconds": round(outcome.seconds, 2)} for outcome in outcomes]
+    _show(rows, as_json)
     raise typer.Exit(int(any(outcome.status == "failed" for outcome in outcomes)))
 
 
@@ -308,17 +313,15 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         state["registry"] = Registry.discover()
         state["registry"].hook.vswap_cli(app=app, groups=GROUPS)
-        app(arguments)
+        app(arguments, prog_name="vswap")
     except VswapError as error:
         _fail(error, error.exit_code, str(error))
-    except KeyboardInterrupt as error:
-        _fail(error, 130, "interrupted; the same command goes on where this one stopped")
     except Exception as error:
         _fail(error, 1, f"a bug in vswap or a plugin: {type(error).__name__}: {error}; --debug shows where")
 
 
-def _fail(error: BaseException, code: int, text: str) -> None:
-    if "--debug" in sys.argv:
+def _fail(error: Exception, code: int, text: str) -> None:
+    if state.get("debug"):
         raise error
     err.print(f"[red]error:[/] {escape(' '.join(text.split()))}", highlight=False, soft_wrap=True)
     raise SystemExit(code)

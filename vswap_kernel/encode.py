@@ -35,9 +35,11 @@ from vswap_kernel.video import Selection, Source, frames_at, working_size
 Packets = Iterator[tuple[float, list[Any]]]
 """Encoded packets, and when they are due, in seconds."""
 
+# x264's macroblock tree gives other bytes from run to run (seen with PyAV 18: 6 different files in 8 runs).
+_H264 = {"preset": "medium", "threads": "2", "x264-params": "mbtree=0"}
 _CODECS: dict[str, tuple[str, dict[str, str]]] = {
-    ".mp4": ("libx264", {"preset": "medium", "threads": "2"}),
-    ".mov": ("libx264", {"preset": "medium", "threads": "2"}),
+    ".mp4": ("libx264", _H264),
+    ".mov": ("libx264", _H264),
     ".webm": ("libvpx-vp9", {"b": "0", "deadline": "good", "cpu-used": "4", "threads": "2"}),
     ".gif": ("gif", {}),
 }
@@ -118,7 +120,7 @@ def _replacing(path: Path) -> Iterator[Path]:
                 raise FileExistsError(17, "there are other things in this folder")
             shutil.rmtree(path)
         part.replace(path)
-    except OSError as error:
+    except (OSError, av.FFmpegError) as error:
         raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
     finally:
         with suppress(OSError):
@@ -217,7 +219,7 @@ def _palette(width: int, height: int) -> Callable[[VideoFrame], VideoFrame]:
 
 
 def _sound(output: OutputContainer, source: Source) -> Packets:
-    """The first sound track of the source."""
+    """The first sound track of the source; what has to be encoded anew becomes mono or stereo."""
     with av.open(str(source.path.absolute())) as container, suppress(av.FFmpegError):
         track, origin = container.streams.audio[0], Fraction(container.start_time or 0, av.time_base)
         target: Any
@@ -226,7 +228,8 @@ def _sound(output: OutputContainer, source: Source) -> Packets:
             target, items = output.add_stream_from_template(track), container.demux(track)
         except ValueError:
             codec, rate = ("libopus", 48000) if output.format.name == "webm" else ("aac", track.rate)
-            target, items = output.add_stream(codec, rate, layout=track.layout.name), container.decode(track)
+            layout = "mono" if track.channels == 1 else "stereo"
+            target, items = output.add_stream(codec, rate, layout=layout), container.decode(track)
         for item in items:
             if item.pts is not None and item.time_base is not None:
                 item.pts -= round(origin / item.time_base)

@@ -124,16 +124,6 @@ def vswap_open_video(path: Path) -> Source | None:
 
 
 @hookspec(firstresult=True)
-def vswap_resolve_weights(ref: str) -> Path | None:
-    """Turn a reference to weights ("zoo:car-v2") into a local path; None for what isn't yours.
-
-    >>> @hookimpl
-    ... def vswap_resolve_weights(ref):
-    ...     return Path("/models") / ref.removeprefix("zoo:") if ref.startswith("zoo:") else None
-    """
-
-
-@hookspec(firstresult=True)
 def vswap_run_stage(stage: Stage, call: Callable[[], bool]) -> bool:  # type: ignore[empty-body]
     """Wrap the work of a stage (profile it, time it, send it elsewhere). Only wrappers make sense here.
 

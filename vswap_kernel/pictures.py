@@ -6,6 +6,7 @@ libswscale scales: area when shrinking, bicubic otherwise.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
@@ -20,6 +21,7 @@ from vswap_kernel.errors import InputError
 
 ByteArray = NDArray[np.uint8]
 Size = tuple[int, int]
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 EXACT = Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
@@ -49,6 +51,11 @@ def decode_image(path: Path) -> VideoFrame:
             return next(container.decode(video=0))
     except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
         raise InputError(f"{path}: can't be read as a picture ({getattr(error, 'strerror', 'empty')})") from error
+
+
+def natural_order(file: Path) -> list[tuple[int, str]]:
+    """A key to sort files by: numbers in their names count as numbers."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
 
 
 def shown_size(frame: VideoFrame, aspect: Fraction | None = None) -> Size:

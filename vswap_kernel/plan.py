@@ -122,7 +122,8 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
     for chosen in [*config.families.values(), *config.metrics]:
         if chosen.component.spec.preflight:
             check = chosen.component.load(chosen.component.spec.preflight)
-            check(chosen.options, Facts(frames, size, queries.names))
+            place = (selection.start, selection.stride, source.frames)
+            check(chosen.options, Facts(frames, size, queries.names, *place))
         elif chosen.component.missing:
             chosen.component.load("")  # says what to install
     return Plan(config, source, selection, queries, tuple(_Builder(config, source, selection, queries).build()))

@@ -75,9 +75,11 @@ class Decode(Work):
     selection: Selection
 
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
-        chunks = _counted(read_frames(self.source, self.selection), context, len(self.selection.indices(self.source)))
-        fps = self.source.fps / self.selection.stride
-        Video.stream(chunks, context.scratch / "frames.safetensors", fps).save(out)
+        selection, total = self.selection, self.source.frames
+        chunks = _counted(read_frames(self.source, selection), context, len(selection.indices(self.source)))
+        place = {"first": selection.start, "step": selection.stride, "source_frames": total}
+        fps = self.source.fps / selection.stride
+        Video.stream(chunks, context.scratch / "frames.safetensors", fps, **place).save(out)
 
 
 def _counted(chunks: Iterator[ByteArray], context: Context, total: int) -> Iterator[ByteArray]:

@@ -143,9 +143,15 @@ class FrameArtefact(Artefact):
 
 @dataclass(frozen=True, eq=False)
 class Video(FrameArtefact):
-    """frames uint8 [T, H, W, 3] RGB; fps is the (mean) frame rate."""
+    """frames uint8 [T, H, W, 3] RGB; fps is the (mean) frame rate.
+
+    Frame i is frame `first + i * step` of a source of `source_frames` frames (None: nobody knows).
+    """
 
     fps: float
+    first: int = 0
+    step: int = 1
+    source_frames: int | None = None
 
     def __post_init__(self) -> None:
         _expect(self, "frames", "uint8", (None, None, None, 3))
@@ -153,10 +159,11 @@ class Video(FrameArtefact):
             raise ValueError(f"Video.fps: expected a positive number, got {self.fps}")
 
     @classmethod
-    def stream(cls, chunks: Iterable[ByteArray], path: Path, fps: float) -> Self:
-        """Write chunks [n, H, W, 3] to `path` (a new `.safetensors`) as they come, and return the video they make."""
+    def stream(cls, chunks: Iterable[ByteArray], path: Path, fps: float, **place: int) -> Self:
+        """Write chunks [n, H, W, 3] to `path` (a new `.safetensors`) as they come, and return the video they make;
+        `place` is first, step and source_frames."""
         stream_array(path, "frames", chunks)
-        return cls._mapped(path, {"fps": fps})
+        return cls._mapped(path, {"fps": fps, **place})
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,11 +3,11 @@ pixels, in 8-bit RGB over black (see `vswap_kernel.pictures`)."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -23,9 +23,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vswap_kernel.errors import InputError
-from vswap_kernel.pictures import ByteArray, Size, decode_image, shown_size, to_mask, to_rgb
-
-_PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+from vswap_kernel.pictures import PICTURES, ByteArray, Size, decode_image, natural_order, shown_size, to_mask, to_rgb
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,22 +90,18 @@ class Selection:
         if self.frames is None and source.damage:
             raise InputError(f"{source.damage}; set video.frames to {len(left)} or less, or repair the file")
         if self.frames is not None and self.frames > len(left):
-            where = f"from {self.start} on with stride {self.stride}"
-            raise InputError(f"video.frames: {self.frames} asked for, but there are {len(left)} {where} {note}")
+            there = f"{len(left)} from {self.start} on with stride {self.stride}"
+            raise InputError(f"video.frames: {self.frames} asked for, but there are {there} {note}")
         return left[: self.frames]
 
 
 def open_source(path: Path, fps: float | None = None) -> Source:
-    """Open a video file, or a folder of pictures (in natural order of their names, at `fps`, by default 24).
-
-    Raises:
-        InputError: no such file, not a video, no frames in it.
-    """
+    """Open a video, or a folder of pictures (naturally ordered, at `fps` or 24). Raises InputError if that can't be."""
     if not path.is_dir():
         return _open_file(path)
-    files = sorted((file for file in path.iterdir() if file.suffix.lower() in _PICTURES), key=_natural)
+    files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=natural_order)
     if not files:
-        raise InputError(f"{path}: there are no pictures in this folder ({', '.join(_PICTURES)})")
+        raise InputError(f"{path}: there are no pictures in this folder ({', '.join(PICTURES)})")
     size, tick = shown_size(decode_image(files[0])), 1 / Fraction(fps or 24).limit_denominator(1001)
 
     def pictures(indices: range) -> Iterator[VideoFrame]:
@@ -124,9 +118,7 @@ def open_source(path: Path, fps: float | None = None) -> Source:
 
 def working_size(source: Source, selection: Selection) -> Size:
     """(width, height) in pixels of the frames that `read_frames` gives."""
-    if selection.size is None:
-        return source.size
-    scale = min(box / side for box, side in zip(selection.size, source.size, strict=True))
+    scale = min(box / side for box, side in zip(selection.size or source.size, source.size, strict=True))
     return max(1, round(source.size[0] * scale)), max(1, round(source.size[1] * scale))
 
 
@@ -149,12 +141,7 @@ def read_masks(path: Path, selection: Selection | None = None, chunk: int = 16) 
     """
     source, selection = open_source(path), selection or Selection()
     size, scaler = working_size(source, selection), VideoReformatter()
-    frames = source.pictures(selection.indices(source))
-    return _stacked((to_mask(frame, size, scaler) for frame in frames), chunk)
-
-
-def _natural(file: Path) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", file.name)]
+    return _stacked((to_mask(frame, size, scaler) for frame in source.pictures(selection.indices(source))), chunk)
 
 
 def _stacked(arrays: Iterator[ByteArray], chunk: int) -> Iterator[ByteArray]:
@@ -200,46 +187,43 @@ def _open_file(path: Path) -> Source:
     if not stamps:
         with _opened(path) as (container, stream), suppress(av.FFmpegError):
             stamps = [frame.pts for frame in _decoded(container, stream)]
-    counted = None in stamps
+    # AVI and bare streams have no presentation times: counting is all that is left.
+    counted = None in stamps or stamps != sorted(set(stamps), key=lambda stamp: stamp or 0)
     if counted:
-        stamps, tick, origin, last = list(range(len(stamps))), 1 / rate, 0, 1
+        stamps, tick, origin, last = range(len(stamps)), 1 / rate, 0, 1
     table = np.unique(np.array(stamps, np.int64))
     end = int(table[-1]) - origin + (last or max(1, round(1 / (rate * tick))))
     note = f"{path}: cut off or damaged, {len(table)} frames are intact" if damage else ""
-
-    def pictures(indices: range) -> Iterator[VideoFrame]:
-        return _pictures(path, table, counted, indices)
-
+    pictures = partial(_pictures, path, table, counted)
     return Source(path, "video", size, table - origin, end, tick, pictures, has_audio, note)
 
 
-def _scan(container: InputContainer, stream: VideoStream) -> tuple[list[int | None], int, bool]:
-    """When each frame is shown, how long the last one is, and whether the file is damaged: from the packets.
-
-    No times if the packets don't tell.
-    """
+def _scan(container: InputContainer, stream: VideoStream) -> tuple[Sequence[int | None], int, bool]:
+    """When each frame is shown (none if packets don't tell), how long the last one is, and if the file is damaged."""
     rows: list[tuple[int, int, int]] = []
-    seen, reached, trusted = 0, 0.0, stream.codec.name != "vp8"  # in which some packets are no frames
+    first: int | None = None  # what comes before the first key frame can't be decoded
+    name, seen, reached = container.format.name, 0, 0.0
+    trusted = name != "avi" and stream.codec.name != "vp8"  # made-up times; packets that are no frames
     with suppress(av.FFmpegError):
         for packet in container.demux():
             if packet.pts is not None:
                 reached = max(reached, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-            if packet.stream_index == stream.index and packet.size and not packet.is_discard:
-                if packet.is_corrupt:
-                    break
+            if packet.stream_index != stream.index or not packet.size:
+                continue
+            if packet.is_corrupt:
+                break
+            first = packet.pts or 0 if first is None and packet.is_keyframe else first
+            if not packet.is_discard:
                 seen, trusted = seen + 1, trusted and packet.pts is not None
-                if rows or packet.is_keyframe:  # what comes before the first key frame can't be decoded
+                if first is not None and (packet.pts or 0) >= first:
                     rows.append((packet.pts or 0, packet.dts or 0, packet.duration or 0))
-    name, damage = container.format.name, False
-    if "mp4" in name:
-        damage = seen < sum(not entry.is_discard for entry in stream.index_entries)
-    elif "matroska" in name:
-        damage = (container.duration or 0) / av.time_base > reached + 1
+    promised = sum(not entry.is_discard for entry in stream.index_entries) if "mp4" in name else 0
+    damage = seen < promised or ("matroska" in name and (container.duration or 0) / av.time_base > reached + 1)
     if not (rows and trusted):
         return [], 0, damage
     # Where a file breaks off, only the frames up to the last decoding time are sure to have no gaps among them.
     limit = rows[-1][1] if damage else max(rows)[0]
-    return [pts for pts, _, _ in rows if rows[0][0] <= pts <= limit], max(rows)[2], damage
+    return sorted(pts for pts, _, _ in rows if pts <= limit), max(rows)[2], damage
 
 
 def _pictures(path: Path, table: NDArray[np.int64], counted: bool, indices: range) -> Iterator[VideoFrame]:

@@ -95,7 +95,10 @@ def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, 
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(
-    plan_of, fields: dict[str, object], error: type[Exception], message: str  # type: ignore[no-untyped-def]
+    plan_of,
+    fields: dict[str, object],
+    error: type[Exception],
+    message: str,  # type: ignore[no-untyped-def]
 ) -> None:
     with pytest.raises(error, match=message):
         plan_of(**fields)

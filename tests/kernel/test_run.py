@@ -34,7 +34,15 @@ def stage_folder(outcome: RunOutcome, name: str) -> Path:
 def test_a_run_leaves_config_plan_environment_events_result_and_metrics(run) -> None:  # type: ignore[no-untyped-def]
     outcome = run()
     names = {path.name for path in outcome.folder.iterdir()}
-    assert {"config.yaml", "plan.json", "environment.json", "events.jsonl", "stages", "result.mp4", "metrics.json"} <= names
+    assert {
+        "config.yaml",
+        "plan.json",
+        "environment.json",
+        "events.jsonl",
+        "stages",
+        "result.mp4",
+        "metrics.json",
+    } <= names
     assert outcome.metrics["share-changed.nothing"] is None
     assert outcome.metrics["share-changed.share"] == pytest.approx(4 * 6 / (24 * 16), rel=0.3)
     environment = json.loads((outcome.folder / "environment.json").read_text())
@@ -44,7 +52,9 @@ def test_a_run_leaves_config_plan_environment_events_result_and_metrics(run) -> 
 
 
 def test_the_resolved_config_runs_from_the_run_folder_and_computes_nothing(
-    run, registry: Registry, tmp_path: Path  # type: ignore[no-untyped-def]
+    run,
+    registry: Registry,
+    tmp_path: Path,  # type: ignore[no-untyped-def]
 ) -> None:
     outcome = run()
     small_plugin.calls.clear()
@@ -86,7 +96,9 @@ def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp
 
 
 def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(PluginError, match=r"tracks: tracker/crashing \(vswap-small 0\.3\) failed: ZeroDivisionError") as e:
+    with pytest.raises(
+        PluginError, match=r"tracks: tracker/crashing \(vswap-small 0\.3\) failed: ZeroDivisionError"
+    ) as e:
         run(tracker={"name": "crashing"})
     assert isinstance(e.value.__cause__, ZeroDivisionError)
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
@@ -138,7 +150,9 @@ def test_wrappers_surround_the_work_of_each_stage(job: Job, registry: Registry, 
     assert order[2:4] == ["before tracks 0", "after tracks 1"]
 
 
-def test_report_writers_are_called_and_a_failing_one_loses_nothing(job: Job, registry: Registry, tmp_path: Path) -> None:
+def test_report_writers_are_called_and_a_failing_one_loses_nothing(
+    job: Job, registry: Registry, tmp_path: Path
+) -> None:
     made, seen = ModuleType("made"), []
 
     @hookimpl

@@ -95,10 +95,10 @@ def clip(tmp_path):
     return make(tmp_path / "clip.mp4", pictures(50), sound="aac")
 
 
-@pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.avi", "c.ts", "c.h264"])
+@pytest.mark.parametrize("name", ["c.mp4", "c.mov", "c.mkv", "c.avi", "mpeg4.avi", "c.ts", "c.h264"])
 def test_a_clip_is_read_whole_whatever_its_container(tmp_path, name):
     frames = pictures(20)
-    source = open_source(make(tmp_path / name, frames, codec="mpeg4" if name == "c.avi" else "libx264"))
+    source = open_source(make(tmp_path / name, frames, codec="mpeg4" if "mpeg4" in name else "libx264"))
     assert (source.kind, source.size, source.frames) == ("video", (64, 48), 20)
     assert source.fps == pytest.approx(25, rel=1e-3)
     assert difference(read(tmp_path / name), frames) < 4
@@ -145,6 +145,20 @@ def test_every_frame_of_a_variable_rate_keeps_its_time(tmp_path):
     for suffix in (".mp4", ".webm", ".gif"):
         write_result(tmp_path / f"out{suffix}", source, Selection(start=2, frames=2), edited)
         assert open_source(tmp_path / f"out{suffix}").times == pytest.approx(source.times, abs=1e-3)
+
+
+def test_frames_that_an_edit_list_cuts_off_are_neither_counted_nor_shown(tmp_path):
+    source = open_source(make(tmp_path / "c.mp4", pictures(30), pts=list(range(-5, 25))))
+    assert (source.frames, source.times[0], source.damage) == (25, 0, "")
+    assert difference(read(tmp_path / "c.mp4"), pictures(30)[5:]) < 2
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_a_picture_that_starts_after_the_sound_still_does_in_the_result(tmp_path, suffix):
+    source = open_source(make(tmp_path / "c.mp4", pictures(10), pts=list(range(8, 18)), sound="aac"))
+    assert source.times[0] == pytest.approx(8 / RATE, abs=1e-3)
+    write_result(tmp_path / f"out{suffix}", source, Selection(frames=2), [pictures(2)])
+    assert open_source(tmp_path / f"out{suffix}").times == pytest.approx(source.times, abs=1e-3)
 
 
 def test_odd_sizes_are_read_exactly_and_padded_to_even_ones_in_h264(tmp_path):
@@ -270,7 +284,7 @@ def test_sound_is_copied_packet_by_packet(tmp_path, clip):
 
 
 @pytest.mark.parametrize(
-    ("before", "sound", "after", "codec"), [("c.mp4", "aac", ".webm", "opus"), ("c.avi", "wmav2", ".mp4", "aac")]
+    ("before", "sound", "after", "codec"), [("c.mp4", "aac", ".webm", "opus"), ("c.avi", "pcm_mulaw", ".mp4", "aac")]
 )
 def test_sound_that_the_format_cannot_hold_is_encoded_anew(tmp_path, before, sound, after, codec):
     source = open_source(make(tmp_path / before, pictures(50), sound=sound))

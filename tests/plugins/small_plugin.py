@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -62,6 +63,15 @@ class CrashingTracker(DriftTracker):
 
     def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
         raise ZeroDivisionError("no luck")
+
+
+class SleepyTracker(DriftTracker):
+    """Says that it has begun, beside the video, and sleeps: something to interrupt."""
+
+    def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
+        (self.context.scratch.parents[2] / "asleep").touch()
+        time.sleep(30)
+        return super().track(video, queries)
 
 
 class Middle:
@@ -152,6 +162,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
     yield ComponentSpec("drift", "small_plugin:DriftTracker", Drift, "points on a straight line")
     yield ComponentSpec("short", "small_plugin:ShortTracker", Drift, "breaks its contract")
     yield ComponentSpec("crashing", "small_plugin:CrashingTracker", Drift, "raises")
+    yield ComponentSpec("sleepy", "small_plugin:SleepyTracker", Drift, "sleeps")
     yield ComponentSpec("absent", "small_plugin:Nothing", requires=("no_such_package",), install="pip install no-such")
     yield ComponentSpec("unloadable", "small_plugin:Nothing", summary="its class is not there")
 

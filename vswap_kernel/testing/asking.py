@@ -16,8 +16,8 @@ from vswap_kernel.types import DisplacementField, PointTracks, SwapResult
 
 
 def _swap(swapper: Any, case: Case, prepared: Path) -> Any:
-    names, dropped = case.tracks.names, case.edit.drop if case.edit else ()
-    targets = case.tracks.subset(name for name in names if name not in dropped)
+    dropped = case.edit.drop if case.edit else ()
+    targets = case.tracks.subset(name for name in case.tracks.names if name not in dropped)
     concept: Any = SimpleNamespace(cutout=lambda: case.cutout)
     return swapper.swap(SwapJob(case.video, case.tracks, targets, case.masks, concept=concept), prepared)
 
@@ -28,7 +28,7 @@ def _measure(metric: Any, case: Case, _: Path) -> Any:
     return metric.measure(MetricCase(case.video, result, case.masks, case.tracks, tracker))
 
 
-_FAMILIES: dict[str, tuple[type, type, Callable[[Any, Case, Path], Any]]] = {
+_FAMILIES: dict[str, tuple[Any, type, Callable[[Any, Case, Path], Any]]] = {
     "tracker": (protocols.Tracker, PointTracks, lambda it, case, _: it.track(case.video, case.queries)),
     "masks": (protocols.Masker, types.Masks, lambda it, case, _: it.segment(case.video, case.queries)),
     "canonical": (
@@ -55,8 +55,7 @@ class Maker:
         """A new folder in `scratch` with the work that the kernel keeps for a canonical or a swapper."""
         component: Any = self.make(_new(scratch))
         protocol, folder = _FAMILIES[self.family][0], _new(scratch)
-        fits = isinstance(component, protocol)
-        assert fits, f"expected the methods of {protocol.__name__}, got {component!r}"
+        assert isinstance(component, protocol), f"expected the methods of {protocol.__name__}, got {component!r}"
         if self.family == "canonical":
             component.fit(case.video, case.masks, case.tracks, folder)
         if self.family == "swapper":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import time
 import traceback
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -13,17 +13,19 @@ from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vswap_kernel.api import CaseSpec, Context
+from vswap_kernel.api import API_VERSION, CaseSpec, ComponentSpec, Context
 from vswap_kernel.errors import InputError
+from vswap_kernel.hooks import FAMILIES
 from vswap_kernel.registry import Component, Registry
 from vswap_kernel.testing.asking import NEEDS, Maker
 from vswap_kernel.testing.case import Case
-from vswap_kernel.testing.checks import CHECKS, Check, check_spec
+from vswap_kernel.testing.checks import CHECKS, Check
 
 Options = Mapping[str, Any] | Callable[[Case, Path], Mapping[str, Any]]
 """Option values; or a function of the case and a folder, for components that read files."""
 
 discover = cache(Registry.discover)
+_made: Callable[[str], Case] = cache(lambda factory: resolve_name(factory)())
 
 
 class Skipped(Exception):  # noqa: N818 - not an error
@@ -41,16 +43,25 @@ class CheckOutcome:
     seconds: float
 
 
+def check_spec(spec: ComponentSpec) -> None:
+    """The spec says what users and the planner need."""
+    words = [*spec.capabilities, *spec.accepts, *sum(spec.accepts.values(), ())]
+    rules: dict[str, Any] = {
+        "summary: expected one line": spec.summary and "\n" not in spec.summary,
+        'factory: expected "package.module:Class"': all(spec.factory.partition(":")),
+        "requires, install: expected both or neither": bool(spec.requires) == bool(spec.install),
+        "capabilities, accepts: expected words": all(isinstance(word, str) for word in words),
+        f"accepts: expected keys of {', '.join(FAMILIES)}": spec.accepts.keys() <= FAMILIES.keys(),
+        f"api: expected 1 to {API_VERSION}": 1 <= spec.api <= API_VERSION,
+    }
+    rules |= {f"option {name}: expected a description": x.description for name, x in spec.options.model_fields.items()}
+    assert all(rules.values()), f"spec of {spec.name!r}: {'; '.join(rule for rule, ok in rules.items() if not ok)}"
+
+
 def load_cases(registry: Registry) -> dict[str, CaseSpec]:
     """By name, the kit's own case, then those of the plugins (hook `vswap_cases`)."""
     found = sorted((spec for specs in registry.hook.vswap_cases() for spec in specs), key=lambda spec: spec.name)
     return {spec.name: spec for spec in (CaseSpec("patch", "vswap_kernel.testing.cases:patch"), *found)}
-
-
-@cache
-def _made(factory: str) -> Case:
-    case: Case = resolve_name(factory)()
-    return case
 
 
 def trials(component: Component, options: Options, cases: Mapping[str, CaseSpec]) -> dict[str, Callable[[Path], None]]:
@@ -73,7 +84,8 @@ def _run(check: Check, capability: str, component: Component, options: Options, 
     }.items():
         if holds:
             raise Skipped(reason)
-    values = spec.options.model_validate(options(case, folder) if callable(options) else options)
+    (folder / "options").mkdir()
+    values = spec.options.model_validate(options(case, folder / "options") if callable(options) else options)
     check(Maker(component.family, lambda scratch: component.create(values, Context(scratch))), case, folder)
 
 
@@ -82,21 +94,19 @@ def run_checks(
     name: str,
     options: Options | None = None,
     registry: Registry | None = None,
-    cases: Collection[str] = (),
     expected_failures: Mapping[str, str] | None = None,
 ) -> list[CheckOutcome]:
-    """Every check of a component, on all cases or those named, in order. `expected_failures`: "check[case]" -> reason.
+    """Every check of a component, on every case. `expected_failures`: "check[case]" to reason.
 
     Raises:
         VswapError: no such component, or it has options without a default and `options` doesn't give them.
     """
     registry = registry or discover()
-    component, known = registry.get(family, name), load_cases(registry)
-    needed = [key for key, x in component.spec.options.model_fields.items() if x.is_required()]
-    if needed and options is None:
-        raise InputError(f"{family} {name!r} can't be checked without its options: {', '.join(needed)}; give them")
-    chosen = {key: case for key, case in known.items() if not cases or key in cases}
-    runs = trials(component, options or {}, chosen).items()
+    component = registry.get(family, name)
+    required = {key for key, x in component.spec.options.model_fields.items() if x.is_required()}
+    if not callable(options) and required - (options or {}).keys():
+        raise InputError(f"{family} {name!r} can't be checked without its options {', '.join(sorted(required))}")
+    runs = trials(component, options or {}, load_cases(registry)).items()
     return [_outcome(key, run, (expected_failures or {}).get(key, "")) for key, run in runs]
 
 

@@ -1,0 +1,5 @@
+from vswap_kernel.testing.suite import CanonicalConformance
+
+
+class TestKeyframe(CanonicalConformance):
+    component = "keyframe"

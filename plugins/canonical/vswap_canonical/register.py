@@ -9,5 +9,9 @@ from vswap_kernel.api import ComponentSpec, hookimpl
 
 @hookimpl
 def vswap_canonicals() -> Iterable[ComponentSpec]:
-    """None yet."""
-    return ()
+    """The baseline without a canonical space."""
+    yield ComponentSpec(
+        "keyframe",
+        "vswap_canonical.keyframe:Keyframe",
+        summary="the drag on the keyframe, copied unchanged to every frame: the baseline",
+    )

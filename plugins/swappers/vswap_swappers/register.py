@@ -3,11 +3,47 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
-from vswap_kernel.api import ComponentSpec, hookimpl
+from pydantic import Field
+
+from vswap_kernel.api import ComponentSpec, Options, hookimpl
+
+
+class WarpOptions(Options):
+    """Options of `warp`."""
+
+    model: Literal["similarity", "affine", "thin-plate"] = Field(
+        "thin-plate", description="how far the cut-out may deform to follow the points"
+    )
+    stiffness: float = Field(
+        0.3, ge=0, description="of the thin plate: 0 follows every point exactly, large values keep the cut-out rigid"
+    )
+    shape: float = Field(
+        0.3, ge=0, le=1, description="share of the old subject's proportions that the new one takes over (thin-plate)"
+    )
+    smoothing: float = Field(
+        1.0, ge=0, le=30, description="smoothing of the motion over time, standard deviation in frames; 0: none"
+    )
+    mirror: Literal["auto", "never", "always"] = Field(
+        "auto", description="mirror the cut-out; auto: when its points fit clearly better that way"
+    )
+    feather: float = Field(0.7, ge=0, le=20, description="softness of the new subject's edge in pixels of the video")
+    colour_match: float = Field(
+        0.25, ge=0, le=1, description="how far the cut-out's lightness is matched to the scene; its hue is kept"
+    )
+    occlusion: bool = Field(True, description="keep what passes in front of the old subject in front of the new one")
 
 
 @hookimpl
 def vswap_swappers() -> Iterable[ComponentSpec]:
-    """None yet."""
-    return ()
+    """`warp`."""
+    yield ComponentSpec(
+        "warp",
+        "vswap_swappers.warp:Warp",
+        WarpOptions,
+        "a cut-out picture carried by the points over a clean plate; needs masks, no weights",
+        requires=("cv2",),
+        install="pip install 'vswap[opencv]'",
+        accepts={"concept": ("cutout",)},
+    )

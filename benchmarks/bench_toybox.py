@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from vswap_toybox.motion import Motion
 from vswap_toybox.rendering import render_chunks
 from vswap_toybox.scene import Occluder, Scene

@@ -114,6 +114,9 @@ class Facts:
     step: int = 1
     source_frames: int | None = None
 
+    def __len__(self) -> int:
+        return self.frames
+
 
 def _silent(done: int, total: int, note: str = "") -> None:
     pass

@@ -179,7 +179,11 @@ class JobParts:
     def job(self, inputs: Inputs, context: Context) -> SwapJob:
         """The job: an input that isn't there is None, and the targets are the tracks where nothing else is asked."""
         tracks: PointTracks = inputs["tracks"]
-        made = {name: chosen.component.create(chosen.options, context) for name, chosen in self.families.items()}
+        made = {}
+        for name, chosen in self.families.items():
+            scratch = context.scratch / name
+            scratch.mkdir(exist_ok=True)
+            made[name] = chosen.component.create(chosen.options, dataclasses.replace(context, scratch=scratch))
         optional = {"masks": inputs.get("masks"), "embeddings": inputs.get("embeddings")}
         return SwapJob(inputs["source"], tracks, inputs.get("targets", tracks), prompt=self.prompt, **optional, **made)
 

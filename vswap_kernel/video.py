@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import av
 import numpy as np
@@ -114,6 +114,30 @@ def open_source(path: Path, fps: float | None = None) -> Source:
             yield frame
 
     return Source(path, "images", size, np.arange(len(files)), len(files), tick, pictures)
+
+
+class Excerpt(Protocol):
+    """What `Video` and `Facts` both tell of an edited range."""
+
+    @property
+    def first(self) -> int: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def source_frames(self) -> int | None: ...
+    def __len__(self) -> int: ...
+
+
+def matching(companion: Source, excerpt: Excerpt) -> Selection:
+    """The frames of `companion` (masks, an answer) that belong to an edited range: all of them when it has as many, or
+    those of the range when it has as many as the whole source. Raises InputError where it has neither."""
+    if companion.frames == len(excerpt):
+        return Selection()
+    if companion.frames == excerpt.source_frames:
+        return Selection(excerpt.first, len(excerpt), excerpt.step)
+    whole = f", or {excerpt.source_frames}, one for each frame of the source" if excerpt.source_frames else ""
+    has = f"{companion.path}: it has {companion.frames} frames"
+    raise InputError(f"{has}; give {len(excerpt)}, one for each edited frame{whole}")
 
 
 def working_size(source: Source, selection: Selection) -> Size:

@@ -69,7 +69,7 @@ CASES: list[tuple[Callable[[Path], object], str]] = [
     (lambda f: points(f, points={"nose": [60, 40]}), "front"),  # the picture has no point of that name
     (lambda f: configured(f, edit={"drop": ["nose"]}), "edit.drop: there is no point 'nose'"),
     (masks_of_another_size, "200x80"),
-    (too_few_masks, "11 masks"),
+    (too_few_masks, "it has 11 frames; give 12"),
     (lambda f: configured(f, tracker={"name": "lucas-canade"}), "did you mean 'lucas-kanade'?"),
     (lambda f: configured(f, tracker={"name": "lucas-kanade", "levls": 3}), "did you mean 'levels'?"),
     (lambda f: configured(f, swapper={"name": "warp", "feather": "soft"}), "swapper.feather"),

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import small_plugin
 import yaml
 
+import small_plugin
 from vswap_kernel.encode import write_png
 from vswap_kernel.registry import Registry
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import small_plugin
 
+import small_plugin
 from vswap_kernel.config import load_config
 from vswap_kernel.errors import ConfigError, InputError, MissingExtraError
 from vswap_kernel.plan import Plan, make_plan

@@ -5,9 +5,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 import small_plugin
 from small_plugin import made_up
-
 from vswap_kernel.api import API_VERSION, ComponentSpec, Context, hookimpl
 from vswap_kernel.errors import ConfigError, MissingExtraError, PluginError
 from vswap_kernel.registry import Registry

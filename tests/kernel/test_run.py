@@ -6,8 +6,8 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import small_plugin
 
+import small_plugin
 from vswap_kernel.api import FinishedRun, StageEvent, hookimpl
 from vswap_kernel.errors import InputError, PluginError, StoreError
 from vswap_kernel.registry import Registry

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -47,19 +48,14 @@ def test_masks_come_back_as_they_are_and_in_natural_order(folder: Path, tmp_path
     np.testing.assert_array_equal(segment(tmp_path, video(12), path=folder).frames, discs(12))
 
 
-def test_start_and_stride_pick_the_masks_of_the_processed_frames(folder: Path, tmp_path: Path) -> None:
-    found = segment(tmp_path, video(3), path=folder, start=2, stride=4)
-    np.testing.assert_array_equal(found.frames, discs(12)[2::4])
+def test_masks_of_the_whole_source_are_picked_for_the_edited_range(folder: Path, tmp_path: Path) -> None:
+    excerpt = replace(video(3), first=2, step=4, source_frames=12)
+    np.testing.assert_array_equal(segment(tmp_path, excerpt, path=folder).frames, discs(12)[2::4])
 
 
-def test_more_masks_than_frames_need_a_choice(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"masks: 12 masks for 5 frames; .*start and stride"):
-        segment(tmp_path, video(5), path=folder)
-
-
-def test_a_choice_with_too_few_masks_is_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"12 masks hold 2 from number 8 on with stride 2, but 3 frames are processed"):
-        segment(tmp_path, video(3), path=folder, start=8, stride=2)
+def test_another_number_of_masks_is_refused_with_the_numbers_that_fit(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"it has 12 frames; give 5, one for each edited frame, or 20, one for each"):
+        segment(tmp_path, replace(video(5), first=2, source_frames=20), path=folder)
 
 
 def test_masks_of_another_scale_are_resized(folder: Path, tmp_path: Path) -> None:
@@ -77,7 +73,7 @@ def test_masks_of_another_aspect_are_refused_with_both_sizes(folder: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("facts", "message"),
-    [(Facts(11, (64, 48), ()), "12 masks for 11 frames"), (Facts(12, (100, 48), ()), "another aspect")],
+    [(Facts(11, (64, 48), ()), "it has 12 frames; give 11"), (Facts(12, (100, 48), ()), "another aspect")],
 )
 def test_preflight_refuses_what_segment_would(folder: Path, facts: Facts, message: str) -> None:
     with pytest.raises(InputError, match=message):
@@ -86,7 +82,7 @@ def test_preflight_refuses_what_segment_would(folder: Path, facts: Facts, messag
 
 def test_preflight_accepts_what_fits(folder: Path) -> None:
     preflight(FilesOptions(path=folder), Facts(12, (128, 96), ("nose",)))
-    preflight(FilesOptions(path=folder, start=4), Facts(8, (64, 48), ()))
+    preflight(FilesOptions(path=folder), Facts(2, (64, 48), (), first=4, step=4, source_frames=12))
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:

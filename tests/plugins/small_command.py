@@ -6,7 +6,6 @@ import os
 from typing import Any
 
 import small_plugin
-
 from vswap_kernel import cli
 from vswap_kernel.registry import Registry
 

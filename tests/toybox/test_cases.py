@@ -7,6 +7,7 @@ from importlib import import_module
 import numpy as np
 import pytest
 from typer.testing import CliRunner
+
 from vswap_toybox.cases import CASES
 from vswap_toybox.register import vswap_cases
 
@@ -73,6 +74,7 @@ def test_registering_loads_neither_the_renderer_nor_typer():
 @pytest.fixture
 def app():
     import typer
+
     from vswap_toybox.commands import add_commands
 
     app = typer.Typer()

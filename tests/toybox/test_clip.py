@@ -4,16 +4,16 @@ import json
 
 import numpy as np
 import pytest
+
+from vswap_kernel.errors import InputError
+from vswap_kernel.pictures import read_image
+from vswap_kernel.points import read_points
 from vswap_toybox.anatomy import POINT_NAMES
 from vswap_toybox.clip import clip, drag
 from vswap_toybox.contact import contact_sheet
 from vswap_toybox.cutout import render_cutout
 from vswap_toybox.subject import CLASSES, Subject
 from vswap_toybox.writing import write_clip
-
-from vswap_kernel.errors import InputError
-from vswap_kernel.pictures import read_image
-from vswap_kernel.points import read_points
 
 SMALL = {"frames": 8, "size": (96, 64)}
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from vswap_toybox.anatomy import POINT_NAMES
 from vswap_toybox.motion import Motion
 from vswap_toybox.rendering import render, render_chunks, subject_tracks

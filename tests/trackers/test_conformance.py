@@ -10,8 +10,6 @@ class TestLucasKanade(TrackerConformance):
     expected_failures = {
         "check_tracker_accuracy[mid-video-query]": LIMBS,
         "check_tracker_any_keyframe[mid-video-query]": LIMBS,
-        "check_tracker_accuracy[rotation]": LIMBS,
         "check_tracker_hidden[occlusion]": OCCLUDER,
         "check_tracker_hidden[out-of-frame]": BORDER,
-        "check_tracker_any_keyframe[out-of-frame]": BORDER,
     }

@@ -10,7 +10,7 @@ import numpy as np
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import ByteArray, Masks, PointQueries, Video
-from vswap_kernel.video import Selection, open_source, read_masks
+from vswap_kernel.video import Excerpt, Selection, matching, open_source, read_masks
 from vswap_masks.grow import grow_and_feather
 from vswap_masks.register import FilesOptions
 
@@ -21,8 +21,8 @@ _ASPECT_TOLERANCE = 0.01
 class Files:
     """Masker that reads a folder of pictures or a video, in natural order of the names.
 
-    There are either exactly as many masks as processed frames, or `start` and `stride` say which are meant. Masks of
-    another size but the same aspect are scaled.
+    There is either one mask for each edited frame, or one for each frame of the whole source, of which those of the
+    edited range are taken. Masks of another size but the same aspect are scaled.
     """
 
     def __init__(self, options: FilesOptions, context: Context) -> None:
@@ -35,7 +35,7 @@ class Files:
         Raises:
             InputError: another number of masks than frames, another aspect, a damaged file.
         """
-        selection = _choose(self._options, len(video), video.size)
+        selection = _choose(self._options, video, video.size)
         return Masks.stream(self._finished(video, selection), self._context.scratch / "masks.safetensors")
 
     def _finished(self, video: Video, selection: Selection) -> Iterator[ByteArray]:
@@ -53,11 +53,11 @@ def preflight(options: FilesOptions, facts: Facts) -> None:
     Raises:
         InputError: they don't fit the video, or can't be read.
     """
-    _choose(options, facts.frames, facts.size)
+    _choose(options, facts, facts.size)
 
 
-def _choose(options: FilesOptions, frames: int, size: tuple[int, int]) -> Selection:
-    """Which masks are read, for that many frames of `size` (width, height)."""
+def _choose(options: FilesOptions, excerpt: Excerpt, size: tuple[int, int]) -> Selection:
+    """Which masks are read, for an edited range of `size` (width, height)."""
     source = open_source(options.path)
     (width, height), (mask_width, mask_height) = size, source.size
     if abs(mask_width * height / (mask_height * width) - 1) > _ASPECT_TOLERANCE:
@@ -65,21 +65,7 @@ def _choose(options: FilesOptions, frames: int, size: tuple[int, int]) -> Select
             f"{options.path}: the masks are {mask_width}x{mask_height}, the video is {width}x{height}: another aspect; "
             "make masks of the video's size"
         )
-    if options.start is None and options.stride is None:
-        if source.frames != frames:
-            raise InputError(
-                f"{options.path}: {source.frames} masks for {frames} frames; give one mask a frame, or say which are "
-                "meant by the options start and stride of masks"
-            )
-        return Selection(0, frames)
-    start, stride = options.start or 0, options.stride or 1
-    available = len(range(start, source.frames, stride))
-    if available < frames:
-        raise InputError(
-            f"{options.path}: {source.frames} masks hold {available} from number {start} on with stride {stride}, but "
-            f"{frames} frames are processed; choose another start or stride of masks"
-        )
-    return Selection(start, frames, stride)
+    return matching(source, excerpt)
 
 
 def _resized(mask: ByteArray, size: tuple[int, int]) -> ByteArray:

@@ -22,12 +22,6 @@ class FilesOptions(EdgeOptions):
 
     path: InputPath = Field(description="a folder of mask pictures, or a video of masks")
     threshold: int = Field(128, ge=1, le=255, description="from this value on a pixel is the subject")
-    start: int | None = Field(
-        None,
-        ge=0,
-        description="number of the mask for the first processed frame; for more masks than frames",
-    )
-    stride: int | None = Field(None, ge=1, description="every how many masks one is used; as the video's stride")
 
 
 class U2NetOptions(EdgeOptions):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import repeat
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import MetricCase
-from vswap_kernel.types import BoolArray, ByteArray, Measurement
-from vswap_kernel.video import Selection, open_source, read_frames, read_masks
+from vswap_kernel.types import BoolArray, ByteArray, Measurement, Video
+from vswap_kernel.video import Excerpt, matching, open_source, read_frames, read_masks
 from vswap_metrics.quality import RegionQuality, whole_windows
 from vswap_metrics.ratios import share, shares
 from vswap_metrics.register import ExactAnswerOptions
@@ -29,11 +28,11 @@ class ExactAnswer:
         subject_psnr: dB where the subject is in the answer or in the result (either mask > 0), so that both a missing
             and a surplus piece cost; at most 100.
         subject_ssim: mean over the windows of 11x11 centred there (but for those that reach over the frame's edge).
-        mask_iou: intersection over union of the two masks, both cut at half coverage, summed over all frames. NaN
-            without masks of the answer, and where neither video shows a subject.
+        mask_iou: intersection over union of the two masks, both cut at half coverage, summed over all frames; 1 where
+            neither video shows a subject. Not given without masks of the answer.
         frame_psnr: dB of whole frames.
 
-    Curves: all four per frame. Without masks of the answer, only the result's own mask says where the subject is: a
+    Curves: all of them per frame. Without masks of the answer, only the result's own mask says where the subject is: a
     result that draws nothing then isn't judged on the subject at all, so give them where they are known.
     """
 
@@ -47,12 +46,12 @@ class ExactAnswer:
             InputError: the answer can't be read, or differs in length or size from the result.
         """
         video, total = case.result.video, len(case.result.video)
-        preflight(self._options, Facts(total, video.size, case.targets.names))
+        _check(self._options, case.source, video.size)
         subject, whole = RegionQuality(total), RegionQuality(total)
         shared, either = np.zeros(total, np.int64), np.zeros(total, np.int64)
         everywhere = np.ones(video.size[::-1], np.bool_)
         windows, none = whole_windows(video.size[::-1]), np.zeros_like(everywhere)
-        for index, (answer, truth) in enumerate(self._answer()):
+        for index, (answer, truth) in enumerate(self._answer(case.source)):
             result, drawn = video.frames[index], case.result.subject.frames[index]
             region: BoolArray = drawn > 0 if truth is None else (drawn > 0) | (truth > 0)
             subject.add(index, answer, result, region, region & windows)
@@ -64,34 +63,34 @@ class ExactAnswer:
                 video.release()
                 case.result.subject.release()
                 self._context.progress(index + 1, total, "exact-answer")
-        return _measurement(subject, whole, shared, either)
+        return _measurement(subject, whole, (shared, either) if self._options.masks else None)
 
-    def _answer(self) -> Iterator[tuple[ByteArray, ByteArray | None]]:
+    def _answer(self, source: Video) -> Iterator[tuple[ByteArray, ByteArray | None]]:
         """Each frame uint8 [H, W, 3] of the answer, with its mask uint8 [H, W] if masks are given."""
-        chunks = read_frames(open_source(self._options.video), Selection(), _CHUNK)
+        answer = open_source(self._options.video)
+        chunks = read_frames(answer, matching(answer, source), _CHUNK)
         if self._options.masks is None:
             for frames in chunks:
                 yield from zip(frames, repeat(None))
             return
-        for frames, masks in zip(chunks, read_masks(self._options.masks, Selection(), _CHUNK), strict=True):
+        chosen = matching(open_source(self._options.masks), source)
+        for frames, masks in zip(chunks, read_masks(self._options.masks, chosen, _CHUNK), strict=True):
             yield from zip(frames, masks, strict=True)
 
 
 def _measurement(
-    subject: RegionQuality, whole: RegionQuality, shared: NDArray[np.int64], either: NDArray[np.int64]
+    subject: RegionQuality, whole: RegionQuality, overlap: tuple[NDArray[np.int64], NDArray[np.int64]] | None
 ) -> Measurement:
-    values = {
-        "subject_psnr": subject.psnr(),
-        "subject_ssim": subject.ssim(),
-        "mask_iou": share(shared.sum(), either.sum()),
-        "frame_psnr": whole.psnr(),
-    }
+    values = {"subject_psnr": subject.psnr(), "subject_ssim": subject.ssim(), "frame_psnr": whole.psnr()}
     series = {
         "subject_psnr": subject.psnr_curve(),
         "subject_ssim": subject.ssim_curve(),
-        "mask_iou": shares(shared, either),
         "frame_psnr": whole.psnr_curve(),
     }
+    if overlap is not None:
+        shared, either = overlap
+        values["mask_iou"] = share(shared.sum(), either.sum()) if either.any() else 1.0
+        series["mask_iou"] = shares(shared, either)
     return Measurement(values, series)
 
 
@@ -101,18 +100,17 @@ def preflight(options: ExactAnswerOptions, facts: Facts) -> None:
     Raises:
         InputError: it can't be opened, or differs in length or size.
     """
-    _check("video", options.video, facts)
-    if options.masks is not None:
-        _check("masks", options.masks, facts)
+    _check(options, facts, facts.size)
 
 
-def _check(field: str, path: Path, facts: Facts) -> None:
-    source = open_source(path)
-    if source.frames != facts.frames:
-        advice = "give the answer to the edited range alone, or set video.start and video.frames"
-        raise InputError(
-            f"exact-answer.{field}: {path} has {source.frames} frames, the result has {facts.frames}; {advice}"
-        )
-    if source.size != facts.size:
-        got, wanted = ("x".join(map(str, size)) for size in (source.size, facts.size))
-        raise InputError(f"exact-answer.{field}: {path} is {got}, the result is {wanted}; give one of the same size")
+def _check(options: ExactAnswerOptions, excerpt: Excerpt, size: tuple[int, int]) -> None:
+    for field, path in (("video", options.video), ("masks", options.masks)):
+        if path is None:
+            continue
+        source = open_source(path)
+        matching(source, excerpt)
+        if source.size != size:
+            got, wanted = ("x".join(map(str, pair)) for pair in (source.size, size))
+            raise InputError(
+                f"exact-answer.{field}: {path} is {got}, the result is {wanted}; give one of the same size"
+            )

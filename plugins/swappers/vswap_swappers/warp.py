@@ -70,7 +70,8 @@ class Warp:
         Raises:
             InputError: no masks, or masks that leave no background.
         """
-        build_clean_plate(job.video, _masks_of(job), out, PlateOptions(), self._context.progress)
+        plate = PlateOptions(reach=self._options.reach, shadow=self._options.shadow)
+        build_clean_plate(job.video, _masks_of(job), out, plate, self._context.progress)
 
     def swap(self, job: SwapJob, prepared: Path, /) -> SwapResult:
         """Carry the concept's cut-out over the clean plate.

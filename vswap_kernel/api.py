@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import pluggy
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
+from pydantic.config import JsonDict
 
 if TYPE_CHECKING:
     from vswap_kernel.types import Video
@@ -33,7 +34,7 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-SWAP_ONLY = {"stage": "swap"}
+SWAP_ONLY: JsonDict = {"stage": "swap"}
 """``Field(..., json_schema_extra=SWAP_ONLY)``: a swapper's option that `prepare` doesn't read, so that another value of
 it reuses what was prepared."""
 

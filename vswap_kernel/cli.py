@@ -325,3 +325,7 @@ def _fail(error: Exception, code: int, text: str) -> None:
         raise error
     err.print(f"[red]error:[/] {escape(' '.join(text.split()))}", highlight=False, soft_wrap=True)
     raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

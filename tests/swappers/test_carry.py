@@ -8,6 +8,7 @@ import pytest
 from vswap_kernel.types import PointTracks
 from vswap_swappers.carry import estimate_motion
 from vswap_swappers.register import WarpOptions
+from vswap_swappers.silhouette import Silhouette
 from vswap_swappers.smoothing import bridge, smooth
 from vswap_swappers.source_shape import fits_better_mirrored
 
@@ -39,8 +40,12 @@ def hidden(given: PointTracks, xy: np.ndarray, visible: np.ndarray) -> PointTrac
 
 
 def estimate(given: PointTracks, points: np.ndarray = POINTS, targets: PointTracks | None = None, **options):
-    scale = np.full(len(given), 0.5)
-    return estimate_motion(points, EXTENT, given, targets or given, scale, WarpOptions(**options))
+    own = np.linalg.det(np.cov(points.T)) if len(points) > 2 else 0.0
+    whole = [frame for frame in range(len(given)) if own and given.visible[frame].all()]
+    known = [(np.linalg.det(np.cov(given.xy[frame].T.astype(np.float64))) / own) ** 0.25 for frame in whole]
+    sides = np.interp(np.arange(len(given)), whole, known) if whole else np.full(len(given), 0.5)
+    silhouette = Silhouette(sides, given.xy.mean(1).astype(np.float64))
+    return estimate_motion(points, EXTENT, given, targets or given, silhouette, WarpOptions(**options))
 
 
 @pytest.mark.parametrize("model", ["similarity", "affine", "thin-plate"])

@@ -13,6 +13,7 @@ import numpy as np
 from vswap_kernel.types import PointTracks
 from vswap_swappers.linear_fit import Array, fit_linear
 from vswap_swappers.register import WarpOptions
+from vswap_swappers.silhouette import Silhouette, pose_from_silhouette, turned_to_us
 from vswap_swappers.smoothing import bridge, smooth
 from vswap_swappers.source_shape import confidence_of, source_shape
 from vswap_swappers.thin_plate import ThinPlate
@@ -20,6 +21,7 @@ from vswap_swappers.thin_plate import ThinPlate
 _STEEPEST = 0.55  # largest derivative of a bend; below 1 it can't fold over, and the inverse's iteration contracts
 _INVERSE_STEPS = 12
 _SMALLEST = 1e-3  # video pixels per cut-out pixel: below this the points have fallen together
+_LEAST_TRUST = 0.05
 _SLOW = 3.0  # the bend may change this much more slowly than the linear map
 
 
@@ -55,22 +57,27 @@ class Motion:
         return factor
 
 
-def _linear_maps(shape: Array, targets: Array, weight: Array, penalty: float, lone_scale: Array, sigma: float) -> Array:
-    """[T, 2, 3]: fitted where enough points are seen, bridged where not, smooth over time."""
+def _linear_maps(
+    shape: Array, targets: Array, weight: Array, penalty: float, silhouette: Silhouette, sigma: float
+) -> Array:
+    """[T, 2, 3]: fitted where enough points are seen, helped by the masks where they are seen edge-on, bridged where
+    they are hidden, and smooth over time."""
     fit = fit_linear(shape, targets, weight, penalty)
     usual = float(np.median(fit.spread[fit.spread > 0])) if (fit.spread > 0).any() else 0.0
     size = float(((shape - shape.mean(0)) ** 2).sum())
     trust = np.minimum(fit.spread / max(usual, 1e-12), 1.0) if usual > 1e-9 * max(size, 1.0) else 0 * fit.spread
-    matrix = fit.matrix
+    matrix, middle = fit.matrix, shape.mean(0)
     trust = np.where(np.linalg.det(matrix) > _SMALLEST**2, trust, 0.0)
-    if not (trust > 0.05).any():
-        matrix = lone_scale[:, None, None] * np.eye(2)
-        trust = np.ones(len(matrix))
-    matrix = smooth(bridge(matrix, trust > 0.05), trust, sigma)
-    middle = shape.mean(0)
     offset = fit.image + np.einsum("tij,tj->ti", matrix, middle - fit.origin)
+    if (trust > _LEAST_TRUST).any():
+        usable = np.where(trust > _LEAST_TRUST, turned_to_us(shape, targets, weight, silhouette), 1.0)
+        matrix, offset = pose_from_silhouette(matrix, offset, usable, silhouette)
+        matrix = smooth(bridge(matrix, trust > _LEAST_TRUST), trust, sigma)
+    else:
+        matrix = smooth(silhouette.scale[:, None, None] * np.eye(2), np.ones(len(matrix)), sigma)
+        offset = fit.image + np.einsum("tij,tj->ti", matrix, middle - fit.origin)
     seen = np.minimum(weight.sum(1), 1.0)
-    offset = smooth(bridge(offset, seen > 0.05), seen, sigma)
+    offset = smooth(bridge(offset, seen > _LEAST_TRUST), seen, sigma)
     shift = offset - np.einsum("tij,j->ti", matrix, middle)
     return np.concatenate([matrix, shift[..., None]], axis=2)
 
@@ -94,7 +101,12 @@ def _no_fold(plate: ThinPlate, coefficients: Array, extent: Array, sigma: float)
 
 
 def estimate_motion(
-    points: Array, extent: Array, tracks: PointTracks, targets: PointTracks, lone_scale: Array, options: WarpOptions
+    points: Array,
+    extent: Array,
+    tracks: PointTracks,
+    targets: PointTracks,
+    silhouette: Silhouette,
+    options: WarpOptions,
 ) -> Motion:
     """Fit the motion of a cut-out to the points of a video.
 
@@ -102,7 +114,7 @@ def estimate_motion(
         points: the cut-out's points [N, 2], in the order of the tracks.
         extent: (x0, y0, x1, y1) of what is opaque in it.
         tracks, targets: the points' places in the source, and where they are asked to be; the same names as `points`.
-        lone_scale: [T], the scale used when the points can't tell it (a single one).
+        silhouette: what the masks tell where the points can't: a single one, or points seen edge-on.
         options: model, stiffness, shape and smoothing count.
     """
     plate_like = options.model == "thin-plate"
@@ -111,7 +123,7 @@ def estimate_motion(
     shape, robust = source_shape(points, tracks, np.inf if plate_like else rigid)
     weight = confidence_of(targets) * robust
     asked = targets.xy.astype(np.float64)
-    linear = _linear_maps(shape, asked, weight, penalty, lone_scale, options.smoothing)
+    linear = _linear_maps(shape, asked, weight, penalty, silhouette, options.smoothing)
     plate = ThinPlate.at(points, 0.2 * options.stiffness)
     if not plate_like:
         return Motion(linear, plate, np.zeros((len(linear), len(points) + 3, 2)))

@@ -20,23 +20,28 @@ _MOST_GAIN = 1.6
 
 @dataclass(frozen=True, eq=False)
 class SceneLight:
-    """area float64 [T], pixels of the source subject (0 where its mask is empty); exposure float64 [T], how light the
+    """area float64 [T], pixels of the source subject (0 where its mask is empty); centre float64 [T, 2], its centroid
+    (x, y), NaN there; exposure float64 [T], how light the
     subject is in each frame relative to the clip, slowly varying, about 1; lightness and contrast: mean and standard
     deviation of L* (0..100) around the subject."""
 
     area: Array
+    centre: Array
     exposure: Array
     lightness: float
     contrast: float
 
 
-def _luma_of_subject(frames: ByteArray, masks: ByteArray) -> tuple[Array, Array]:
-    """(area, mean luma or NaN) of each frame, from every second pixel of every second row."""
+def _subject(frames: ByteArray, masks: ByteArray) -> tuple[Array, Array, Array]:
+    """(area, centroid or NaN, mean luma or NaN) of each frame, from every second pixel of every second row."""
     inside = masks[:, ::2, ::2] > 127
     luma = frames[:, ::2, ::2].astype(np.float32) @ _LUMA
     count = inside.sum((1, 2)).astype(np.float64)
     total = np.where(inside, luma, 0).sum((1, 2), dtype=np.float64)
-    return 4 * count, np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    some = np.where(count > 0, count, np.nan)
+    x = 2 * (inside.sum(1) @ np.arange(inside.shape[2])) / some
+    y = 2 * (inside.sum(2) @ np.arange(inside.shape[1])) / some
+    return 4 * count, np.stack([x, y], -1), total / some
 
 
 def _surroundings(frame: ByteArray, mask: ByteArray) -> FloatArray:
@@ -51,11 +56,12 @@ def _surroundings(frame: ByteArray, mask: ByteArray) -> FloatArray:
 
 def measure_light(video: Video, masks: Masks) -> SceneLight:
     """Read a clip once, in chunks."""
-    areas, lumas, around = [], [], []
+    areas, centres, lumas, around = [], [], [], []
     every = max(1, len(video) // _SCENE_FRAMES)
     for (start, frames), (_, inside) in zip(video.chunks(), masks.chunks(), strict=True):
-        area, luma = _luma_of_subject(frames, inside)
+        area, centre, luma = _subject(frames, inside)
         areas.append(area)
+        centres.append(centre)
         lumas.append(luma)
         for index in range(-start % every, len(frames), every):
             values = _surroundings(frames[index], inside[index])
@@ -67,7 +73,8 @@ def measure_light(video: Video, masks: Masks) -> SceneLight:
     lightness = float((count * mean).sum() / count.sum())
     variance = float((count * square).sum() / count.sum()) - lightness**2
     exposure = steady / max(float(np.median(steady)), 1.0)
-    return SceneLight(np.concatenate(areas), exposure, lightness, float(np.sqrt(max(variance, 1e-6))))
+    contrast = float(np.sqrt(max(variance, 1e-6)))
+    return SceneLight(np.concatenate(areas), np.concatenate(centres), exposure, lightness, contrast)
 
 
 def match_lightness(rgba: ByteArray, light: SceneLight, strength: float) -> ByteArray:

@@ -22,7 +22,7 @@ from vswap_swappers.cutout_pyramid import CutoutPyramid, opaque_extent
 from vswap_swappers.occlusion import OccluderFinder
 from vswap_swappers.register import WarpOptions
 from vswap_swappers.scene_light import SceneLight, exposure_gain, match_lightness, measure_light
-from vswap_swappers.smoothing import bridge, smooth
+from vswap_swappers.silhouette import Silhouette
 from vswap_swappers.source_shape import fits_better_mirrored
 
 _CHUNK = 16
@@ -102,11 +102,9 @@ class Warp:
         ):
             cutout = turned
         opaque = float((cutout.rgba[..., 3] / 255.0).sum())
-        seen = light.area > 0
-        side = np.sqrt(np.where(seen, light.area, opaque) / opaque)
-        scale = smooth(bridge(side, seen), np.maximum(seen, 0.01), max(3.0, self._options.smoothing), degree=0)
+        silhouette = Silhouette.of(light.area, light.centre, opaque, self._options.smoothing)
         extent = opaque_extent(cutout.rgba)
-        return cutout, estimate_motion(_points(cutout, index), extent, tracks, targets, scale, self._options)
+        return cutout, estimate_motion(_points(cutout, index), extent, tracks, targets, silhouette, self._options)
 
     def _frames(self, video: Video, masks: Masks, plate: Video, composer: Composer) -> Iterator[ByteArray]:
         """Result and the new subject's alpha together, uint8 [n, H, W, 4]."""

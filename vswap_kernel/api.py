@@ -73,6 +73,8 @@ class ComponentSpec:
         capabilities: what others may ask for in `accepts`.
         preflight: "package.module:function" called as (options, facts) while planning, before anything runs; raises
             InputError when the input can't work. See `Facts`.
+        describe: "package.module:function" called as (options) while planning; what it returns (a mapping, from a
+            file's header or a model's configuration) is put into the `Facts` of the others' preflights.
         api: the `API_VERSION` it was written for.
         revision: raise it by one when the component's numbers change: results stored under the old one aren't reused.
         seeded: it makes random choices. Only then is it given the run's seed, and does the seed count in its key.
@@ -90,6 +92,7 @@ class ComponentSpec:
     accepts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     capabilities: tuple[str, ...] = ()
     preflight: str = ""
+    describe: str = ""
     api: int = 1
     revision: int = 1
     seeded: bool = False
@@ -106,6 +109,7 @@ class Facts:
         size: (width, height) at which they are processed.
         point_names: the named points, in order.
         first, step, source_frames: frame i of the range is frame first + i * step of a source of that many.
+        described: by family, what the chosen component's `describe` tells, as in {"backbone": {"text_width": 768}}.
     """
 
     frames: int
@@ -114,6 +118,7 @@ class Facts:
     first: int = 0
     step: int = 1
     source_frames: int | None = None
+    described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.frames
@@ -134,6 +139,8 @@ class Context:
         dtype: "float32", "bfloat16" or "float16".
         seed: seeds every random choice.
         progress: progress(done, total, note) moves the bar; call it as often as you like.
+        components: by family, the made "backbone", "motion" or "concept" of the config, where the spec's `accepts`
+            names it. They are made once a run and shared: leave them as they were. A swapper finds them in its job.
     """
 
     scratch: Path
@@ -141,6 +148,7 @@ class Context:
     dtype: str = "float32"
     seed: int = 0
     progress: Callable[..., None] = _silent
+    components: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from vswap_kernel import stages
 from vswap_kernel.api import Facts
 from vswap_kernel.config import Chosen, RunConfig
 from vswap_kernel.errors import ConfigError
+from vswap_kernel.models import MODELS, lent_families
 from vswap_kernel.points import check_points, read_points
 from vswap_kernel.registry import Registry
 from vswap_kernel.store import Store, content_digest
@@ -119,14 +120,22 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
     queries = check_points(read_points(config.settings.points.file), size, frames)
     _check_edit(config, queries, frames)
     _check_fit(config)
+    place = (selection.start, selection.stride, source.frames)
+    facts = Facts(frames, size, queries.names, *place, described=_described(config))
     for chosen in [*config.families.values(), *config.metrics]:
         if chosen.component.spec.preflight:
-            check = chosen.component.load(chosen.component.spec.preflight)
-            place = (selection.start, selection.stride, source.frames)
-            check(chosen.options, Facts(frames, size, queries.names, *place))
+            chosen.component.load(chosen.component.spec.preflight)(chosen.options, facts)
         elif chosen.component.missing:
             chosen.component.load("")  # says what to install
     return Plan(config, source, selection, queries, tuple(_Builder(config, source, selection, queries).build()))
+
+
+def _described(config: RunConfig) -> dict[str, Mapping[str, Any]]:
+    families = config.families.items()
+    told = {family: chosen for family, chosen in families if chosen.component.spec.describe}
+    return {
+        family: chosen.component.load(chosen.component.spec.describe)(chosen.options) for family, chosen in told.items()
+    }
 
 
 def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
@@ -180,7 +189,8 @@ class _Builder:
         self._add_swap()
         for metric in self.config.metrics:
             measure = stages.Measure(metric, self.families["tracker"])
-            judge = {"tracker": self._identity(self.families["tracker"])}
+            tracker = self.families["tracker"]
+            judge = {"tracker": self._identity(tracker) | self._lent(tracker)}
             self._add(f"metric:{metric.name}", ("source", "masks", "targets", "swap"), measure, judge, metric)
         encode = stages.Encode(self.source, self.selection, self.settings.output)
         output = {"output": self.settings.output.model_dump(), "revision": _IO_REVISION}
@@ -201,16 +211,16 @@ class _Builder:
         swapper, prompt = self.families["swapper"], self.settings.prompt
         reads = swapper.component.spec.prepare_reads
         wanted = ("tracks", "masks", "embeddings", "prompt", "backbone", "motion") if reads is None else reads
-        models = [name for name in ("backbone", "motion") if name in self.families]
+        models = tuple(name for name in MODELS if name in self.families and name != "concept")
         used: dict[str, Any] = {name: self._identity(self.families[name]) for name in models if name in wanted}
         read = used | ({"prompt": prompt.source} if "prompt" in wanted else {})
         inputs = ("source", *(name for name in ("tracks", "masks", "embeddings") if name in wanted))
         pair = (prompt.source, prompt.target)
-        job = stages.JobParts(swapper, {name: self.families[name] for name in models}, pair)
+        job = stages.JobParts(swapper, models, pair)
         self._add("prepare", inputs, stages.Prepare(job, wanted), read, swapper, skip="swap")
         everything = ("source", "tracks", "masks", "embeddings", "targets", "prepare")
-        parts = {name: self.families[name] for name in [*models, "concept"] if name in self.families}
-        extra: dict[str, Any] = {name: self._identity(chosen) for name, chosen in parts.items()}
+        parts = tuple(name for name in MODELS if name in self.families)
+        extra: dict[str, Any] = {name: self._identity(self.families[name]) for name in parts}
         extra["prompt"] = list(pair)
         self._add("swap", everything, stages.Swap(stages.JobParts(swapper, parts, pair)), extra, swapper)
 
@@ -229,10 +239,14 @@ class _Builder:
         present = tuple(stage for stage in inputs if stage in self.stages)
         ingredients = {"inputs": {stage: self.stages[stage].key for stage in present}, **extra}
         if chosen is not None:
-            ingredients |= self._identity(chosen, skip)
+            ingredients |= self._identity(chosen, skip) | self._lent(chosen)
         component = f"{chosen.component.family}/{chosen.name}" if chosen else ""
         seed = self.settings.seed if chosen is not None and chosen.component.spec.seeded else 0
         self.stages[name] = Stage(name, component, present, ingredients, work, seed)
+
+    def _lent(self, chosen: Chosen) -> dict[str, Any]:
+        """The identities of the models that the component is given."""
+        return {family: self._identity(self.families[family]) for family in lent_families(chosen.component)}
 
     def _identity(self, chosen: Chosen, skip: str = "") -> dict[str, Any]:
         """What a component's result depends on besides its inputs; options of the stage `skip` don't count."""

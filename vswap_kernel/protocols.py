@@ -6,12 +6,14 @@ answers the same input with the same bytes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from vswap_kernel.types import (
+    ByteArray,
     Cutout,
     DisplacementField,
     Masks,
@@ -24,6 +26,9 @@ from vswap_kernel.types import (
     SwapResult,
     Video,
 )
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
 
 
 @runtime_checkable
@@ -66,10 +71,96 @@ class Canonical(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class CrossAttentionLayer:
+    """One cross-attention layer of a U-Net: the path of its attention module, the part of the U-Net that it is in
+    ("down", "mid" or "up"), and how many latent cells one of its queries spans (1, 2, 4, 8)."""
+
+    path: str
+    part: str
+    stride: int
+
+
+@dataclass(frozen=True)
+class Window:
+    """Clips of more than `length` frames are predicted in windows of that many, which share `overlap` frames."""
+
+    length: int
+    overlap: int
+
+
 class Backbone(Protocol):
-    """A diffusion model. Its methods (encode, decode, embed_text, predict) come with the first one (issue 3)."""
+    """A diffusion model whose clips are batches of frames.
+
+    The frames of a clip lie side by side in the batch axis: latents are [B * F, 4, h, w], all frames of clip 0 first.
+
+    Attributes:
+        family: what concepts and motion modules are made for, as in "sd15-unet".
+        latent_scale: what encoded latents are multiplied by.
+        unet, vae, text_encoder, tokenizer: the live diffusers and transformers objects; concepts and motion modules
+            attach to them.
+        alphas_cumprod: float32 [1000], the signal's share of the variance at each timestep.
+        layers: the cross-attention layers in order: down, mid, up. Their index here is a layer's number everywhere.
+        frames: F of the pass under way; a motion module's hooks read it.
+        window: set by a motion module while it is attached; None: every clip in one pass.
+    """
 
     family: str
+    latent_scale: float
+    unet: Any
+    vae: Any
+    text_encoder: Any
+    tokenizer: Any
+    alphas_cumprod: Tensor
+    frames: int
+    window: Window | None
+
+    @property
+    def layers(self) -> Sequence[CrossAttentionLayer]:
+        """The cross-attention layers in order."""
+        ...
+
+    def encode(self, frames: ByteArray, /, generator: Generator | None = None, noise: Tensor | None = None) -> Tensor:
+        """Latents float32 [F, 4, h, w], scaled, of frames uint8 [F, H, W, 3]: a sample of the posterior where a
+        generator, or its noise [F, 4, h, w], is given; else the mean."""
+        ...
+
+    def decode(self, latents: Tensor, /) -> ByteArray:
+        """Frames uint8 [F, H, W, 3] of scaled latents [F, 4, h, w]."""
+        ...
+
+    def embed_text(self, prompt: Prompt, /) -> Tensor:
+        """Text embeddings [1, 77, C], or [layers, 77, C] for a prompt per layer."""
+        ...
+
+    def predict(
+        self,
+        latents: Tensor,
+        timestep: int,
+        text: Tensor,
+        /,
+        *,
+        frames: int,
+        residuals: Sequence[Tensor] | None = None,
+    ) -> Tensor:
+        """Predicted noise, of the shape of `latents` [B * F, 4, h, w].
+
+        Args:
+            latents: noisy and scaled.
+            timestep: 0..999; DDIM inversion's first one may be negative.
+            text: [B, 77, C], or per layer [layers, B, 77, C]; every frame of a clip has the same.
+            frames: F.
+            residuals: per level, what is added to the last block of that down level before its downsampler:
+                [F, C, h, w] for all B, or [B * F, C, h, w].
+        """
+        ...
+
+    def capture_attention(
+        self, tokens: Sequence[int], layers: Sequence[int], /
+    ) -> AbstractContextManager[Mapping[int, Tensor]]:
+        """While the context is open, the mapping holds by layer number the last `predict`'s cross-attention maps of the
+        tokens at those positions (0..76), meaned over the heads: float32 [B, F, tokens, h, w]. Nothing else is kept."""
+        ...
 
 
 @runtime_checkable
@@ -101,7 +192,8 @@ class MotionModule(Protocol):
     max_frames: int
 
     def attach(self, backbone: Backbone, /) -> AbstractContextManager[None]:
-        """Put the temporal layers in; leaving the context takes them out exactly."""
+        """Put the temporal layers in, and set `backbone.window` for longer clips; leaving the context takes them out
+        exactly."""
         ...
 
 

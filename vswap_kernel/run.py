@@ -7,10 +7,11 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
@@ -18,6 +19,7 @@ import yaml
 from vswap_kernel.api import Context, FinishedRun, StageEvent
 from vswap_kernel.config import RunConfig, load_config
 from vswap_kernel.errors import InputError, PluginError, VswapError
+from vswap_kernel.models import Models
 from vswap_kernel.plan import Plan, Stage, make_plan
 from vswap_kernel.registry import Registry
 from vswap_kernel.store import Store, default_store
@@ -85,9 +87,11 @@ def run_config(
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another with --out") from None
     tell = _Events(folder / "events.jsonl", observer, registry)
     artefacts: dict[str, Any] = {}
-    with kept.in_use():
+    with kept.in_use(), TemporaryDirectory() as scratch:
+        context = Context(Path(scratch), config.settings.device, config.settings.dtype, config.settings.seed)
+        context = replace(context, components=Models(config.families, context))
         for stage in plan.stages:
-            _ensure(stage, plan, kept, artefacts, registry, tell)
+            _ensure(stage, context, kept, artefacts, registry, tell)
             artefacts[stage.name] = stage.work.load(kept.path(stage.key))
         try:
             return _finish(folder, plan, kept, artefacts, registry, tell)
@@ -96,24 +100,23 @@ def run_config(
 
 
 def _ensure(
-    stage: Stage, plan: Plan, store: Store, artefacts: Mapping[str, Any], registry: Registry, tell: Observer
+    stage: Stage, context: Context, store: Store, artefacts: Mapping[str, Any], registry: Registry, tell: Observer
 ) -> None:
-    """Have the stage's result in the store: found there, or computed now."""
+    """Have the stage's result in the store: found there, or computed now. `context` is the run's."""
     if not store.has(stage.key):
         tell(StageEvent("start", stage.name, stage.component))
     with store.exclusive(stage.key) as scratch:
         if store.has(stage.key):  # before, or by another process while this one waited
             return tell(StageEvent("hit", stage.name, stage.component))
         began = time.perf_counter()
-        settings = plan.config.settings
         progress = partial(_progress, tell, stage.name)
-        context = Context(scratch, settings.device, settings.dtype, stage.seed, progress)
+        own = replace(context, scratch=scratch, seed=stage.seed, progress=progress)
         inputs = {name: artefacts[name] for name in stage.inputs}
         try:
             with store.put(stage.key, stage.name, stage.ingredients) as folder:
 
                 def call() -> bool:
-                    stage.work.run(inputs, context, folder)
+                    stage.work.run(inputs, own, folder)
                     return True
 
                 registry.hook.vswap_run_stage(stage=stage, call=call)

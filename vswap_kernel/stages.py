@@ -14,6 +14,7 @@ from vswap_kernel.api import Context
 from vswap_kernel.config import Chosen, OutputConfig
 from vswap_kernel.encode import write_result
 from vswap_kernel.errors import PluginError
+from vswap_kernel.models import lend
 from vswap_kernel.protocols import MetricCase, SwapJob
 from vswap_kernel.types import (
     Artefact,
@@ -47,7 +48,7 @@ class Work:
 
 
 def _make(chosen: Chosen, context: Context, method: str) -> Any:
-    component = chosen.component.create(chosen.options, context)
+    component = chosen.component.create(chosen.options, lend(chosen.component, context))
     if not callable(getattr(component, method, None)):
         what = f"{chosen.component.family} {chosen.name!r} ({chosen.component.origin})"
         raise PluginError(f"{what}: {chosen.component.spec.factory} has no method {method}()")
@@ -102,7 +103,8 @@ class Track(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         video: Video = inputs["source"]
         tracks = _make(self.tracker, context, "track").track(video, self.queries)
-        _checked(self.tracker, tracks, PointTracks, len(video)).save(out)
+        checked = _checked(self.tracker, tracks, PointTracks, len(video))
+        dataclasses.replace(checked, keyframe=self.queries.frame).save(out)
 
 
 @dataclass(frozen=True)
@@ -170,20 +172,16 @@ class Aim(Work):
 
 @dataclass(frozen=True)
 class JobParts:
-    """What the stages of a swap share: the swapper, the other components by family, source and target prompt."""
+    """What the stages of a swap share: the swapper, the families of the models in its job, source and target prompt."""
 
     swapper: Chosen
-    families: Mapping[str, Chosen]
+    families: tuple[str, ...]
     prompt: tuple[str, str]
 
     def job(self, inputs: Inputs, context: Context) -> SwapJob:
         """The job: an input that isn't there is None, and the targets are the tracks where nothing else is asked."""
         tracks: PointTracks = inputs["tracks"]
-        made = {}
-        for name, chosen in self.families.items():
-            scratch = context.scratch / name
-            scratch.mkdir(exist_ok=True)
-            made[name] = chosen.component.create(chosen.options, dataclasses.replace(context, scratch=scratch))
+        made = {name: context.components[name] for name in self.families}
         optional = {"masks": inputs.get("masks"), "embeddings": inputs.get("embeddings")}
         return SwapJob(inputs["source"], tracks, inputs.get("targets", tracks), prompt=self.prompt, **optional, **made)
 
@@ -198,7 +196,7 @@ class Prepare(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         none = np.zeros((len(inputs["source"]), 0), np.float32)
         nothing = PointTracks((), none.reshape(*none.shape, 2), none.astype(bool), none, inputs["source"].size)
-        families = {name: chosen for name, chosen in self.parts.families.items() if name in self.reads}
+        families = tuple(name for name in self.parts.families if name in self.reads)
         prompt = (self.parts.prompt[0], "") if "prompt" in self.reads else ("", "")
         seen = JobParts(self.parts.swapper, families, prompt)
         job = seen.job({"tracks": nothing, **inputs}, context)

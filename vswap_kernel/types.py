@@ -199,7 +199,8 @@ class PointTracks(Artefact):
     """Where each point is in each frame.
 
     names N str; xy float32 [T, N, 2], finite everywhere; visible bool [T, N]; confidence float32 [T, N] in 0..1;
-    size (width, height) of the video they belong to.
+    size (width, height) of the video they belong to. keyframe int32 [N] is the frame on which each point was set; None
+    where nobody knows. A tracker may leave it out: the kernel fills it in.
     """
 
     names: tuple[str, ...]
@@ -207,11 +208,14 @@ class PointTracks(Artefact):
     visible: BoolArray
     confidence: FloatArray
     size: tuple[int, int]
+    keyframe: NDArray[np.int32] | None = None
 
     def __post_init__(self) -> None:
         _check_names(self, self.names)
         _expect(self, "xy", "float32", (None, len(self.names), 2))
         _expect(self, "visible", "bool", self.xy.shape[:2])
+        if self.keyframe is not None:
+            _expect(self, "keyframe", "int32", (len(self.names),))
         _expect(self, "confidence", "float32", self.xy.shape[:2])
         if not np.isfinite(self.xy).all():
             raise ValueError("PointTracks.xy: not finite; give hidden points their best guess and visible=False")
@@ -223,7 +227,8 @@ class PointTracks(Artefact):
         """The tracks of `names`, in that order."""
         index = [self.names.index(name) for name in names]
         parts = (self.xy[:, index], self.visible[:, index], self.confidence[:, index])
-        return PointTracks(tuple(self.names[i] for i in index), *parts, self.size)
+        keyframe = None if self.keyframe is None else self.keyframe[index]
+        return PointTracks(tuple(self.names[i] for i in index), *parts, self.size, keyframe)
 
 
 @dataclass(frozen=True, eq=False)

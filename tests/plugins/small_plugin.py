@@ -19,6 +19,7 @@ from vswap_kernel.types import (
     Masks,
     Measurement,
     PointEdit,
+    PointEmbeddings,
     PointQueries,
     PointTracks,
     SwapResult,
@@ -86,6 +87,45 @@ class Middle:
         height, width = masks.shape[1:]
         masks[:, height // 4 : height // 2, width // 4 : width // 2] = 255
         return Masks(masks)
+
+
+class Weights(Options):
+    """Options of `little`."""
+
+    width: int = Field(3, description="length of its vectors")
+
+
+class LittleBackbone:
+    """A model that is dear to make: `calls` counts how often it is."""
+
+    family = "little"
+
+    def __init__(self, options: Weights, context: Context) -> None:
+        calls["backbone"] += 1
+        self.width, self.seed, self.components = options.width, context.seed, dict(context.components)
+        (context.scratch / "made").touch()
+
+
+class BorrowingEmbedder:
+    """Describes points by the width and the seed of the backbone that it is lent."""
+
+    def __init__(self, options: Options, context: Context) -> None:
+        self.components = context.components
+
+    def embed(self, video: Video, tracks: PointTracks, subject: str, /) -> PointEmbeddings:
+        (family,) = self.components
+        backbone = self.components[family]
+        assert backbone.components == {}
+        assert tracks.keyframe is not None
+        vectors = np.full((len(tracks.names), backbone.width), backbone.seed, np.float32)
+        return PointEmbeddings(tracks.names, vectors, tracks.keyframe, tracks.visible, f"{family}:{backbone.family}")
+
+
+class BorrowingMasker(Middle):
+    """Is lent the backbone too."""
+
+    def __init__(self, options: Options, context: Context) -> None:
+        assert list(context.components) == ["backbone"]
 
 
 class CopyCanonical:
@@ -170,6 +210,18 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
 @hookimpl
 def vswap_masks() -> Iterable[ComponentSpec]:
     yield ComponentSpec("middle", "small_plugin:Middle", summary="a rectangle")
+    yield ComponentSpec("borrowing", "small_plugin:BorrowingMasker", accepts={"backbone": ("little-unet",)})
+
+
+@hookimpl
+def vswap_backbones() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("little", "small_plugin:LittleBackbone", Weights, capabilities=("little-unet",), seeded=True)
+    yield ComponentSpec("other", "small_plugin:LittleBackbone", Weights, capabilities=("other-unet",))
+
+
+@hookimpl
+def vswap_embedders() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("borrowing", "small_plugin:BorrowingEmbedder", accepts={"backbone": ("little-unet",)})
 
 
 @hookimpl

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from pydantic import Field
 
-from vswap_kernel.api import ComponentSpec, InputPath, Options, hookimpl
+from vswap_kernel.api import ComponentSpec, InputPath, NoOptions, Options, hookimpl
 
 
 class PhotoOptions(Options):
@@ -20,9 +20,17 @@ class PhotoOptions(Options):
     model: InputPath | None = Field(None, description="U^2-Net ONNX file that cuts the subject out")
 
 
+class EdLoraOptions(Options):
+    """Options of `ed-lora`."""
+
+    weights: InputPath = Field(description="the concept: .safetensors, or the reference's .pth")
+    strength: float = Field(1.0, ge=0, le=2, description="alpha: how much of the learned change is applied")
+    text_strength: float | None = Field(None, ge=0, le=2, description="the same for the text encoder; none: equal")
+
+
 @hookimpl
 def vswap_concepts() -> Iterable[ComponentSpec]:
-    """`photo`."""
+    """`photo`, `ed-lora` and `text`."""
     yield ComponentSpec(
         "photo",
         "vswap_concepts.photo:Photo",
@@ -32,4 +40,23 @@ def vswap_concepts() -> Iterable[ComponentSpec]:
         install="pip install 'vswap[opencv]'",
         capabilities=("cutout",),
         preflight="vswap_concepts.photo:preflight",
+    )
+    yield ComponentSpec(
+        "ed-lora",
+        "vswap_concepts.ed_lora:EdLoraConcept",
+        EdLoraOptions,
+        "a subject learned from photos: ED-LoRA's own words and low-rank changes",
+        requires=("torch", "transformers"),
+        install="pip install 'vswap[diffusion]'",
+        accepts={"backbone": ("sd15-unet",)},
+        capabilities=("prompt",),
+        preflight="vswap_concepts.ed_lora:preflight",
+    )
+    yield ComponentSpec(
+        "text",
+        "vswap_concepts.text:Text",
+        NoOptions,
+        "a subject that the diffusion model knows by its word",
+        accepts={"backbone": ()},
+        capabilities=("prompt",),
     )

@@ -1,0 +1,1 @@
+"""vswap's built-in motion modules."""

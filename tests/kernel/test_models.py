@@ -1,0 +1,91 @@
+"""Components that others are lent: made once, only when needed, and part of the keys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import small_plugin
+from vswap_kernel.config import load_config
+from vswap_kernel.errors import ConfigError
+from vswap_kernel.plan import make_plan
+from vswap_kernel.registry import Registry
+from vswap_kernel.run import RunOutcome, run_config
+from vswap_kernel.types import PointEmbeddings, PointTracks
+
+from .conftest import Job
+
+LENDING = {"backbone": {"name": "little"}, "embedder": {"name": "borrowing"}}
+
+
+@pytest.fixture
+def run(job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untyped-def]
+    def call(*overrides: str, **fields: Any) -> RunOutcome:
+        path = job(**(LENDING | fields))
+        return run_config(path, overrides=overrides, out=tmp_path / "run", store=tmp_path / "store", registry=registry)
+
+    return call
+
+
+@pytest.fixture
+def keys_of(job: Job, registry: Registry):  # type: ignore[no-untyped-def]
+    def call(*overrides: str, **fields: Any) -> dict[str, str]:
+        plan = make_plan(load_config(job(**(LENDING | fields)), registry, overrides), registry)
+        return {stage.name: stage.key for stage in plan.stages}
+
+    return call
+
+
+def test_an_embedder_is_lent_the_backbone_that_it_accepts_with_the_runs_seed(run) -> None:  # type: ignore[no-untyped-def]
+    folder = run("seed=7", "backbone.width=5").folder / "stages" / "embeddings"
+    embeddings = PointEmbeddings.load(folder)
+    assert embeddings.space == "backbone:little"
+    assert embeddings.vectors.shape == (2, 5)
+    assert (embeddings.vectors == 7).all()
+
+
+def test_stages_share_one_backbone(run) -> None:  # type: ignore[no-untyped-def]
+    run(masks={"name": "borrowing"})
+    assert small_plugin.calls["swap"] == small_plugin.calls["segment"] == 1
+    assert small_plugin.calls["backbone"] == 1
+
+
+def test_no_backbone_is_made_when_every_result_is_there(run) -> None:  # type: ignore[no-untyped-def]
+    run()
+    small_plugin.calls.clear()
+    run("output.format=gif")
+    assert small_plugin.calls["backbone"] == 0
+
+
+def test_the_backbone_counts_only_where_it_is_lent(keys_of) -> None:  # type: ignore[no-untyped-def]
+    before, after = keys_of(), keys_of("backbone.width=9")
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"embeddings", "swap", "metric:share-changed", "result"}
+    borrowing = {"masks": {"name": "borrowing"}}
+    assert keys_of(**borrowing)["masks"] != keys_of("backbone.width=9", **borrowing)["masks"]
+
+
+def test_a_plan_names_the_option_of_the_lent_backbone_that_changed(run, job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untyped-def]
+    from vswap_kernel.store import Store
+
+    run()
+    plan = make_plan(load_config(job(**LENDING), registry, ["backbone.width=9"]), registry)
+    why = {row["stage"]: row["why"] for row in plan.rows(Store(tmp_path / "store"))}
+    assert why["embeddings"] == "backbone.options.width: 3 -> 9"
+
+
+def test_a_backbone_of_the_wrong_kind_is_refused_before_anything_runs(keys_of) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(ConfigError, match="needs a backbone that offers little-unet, but 'other' offers"):
+        keys_of(backbone={"name": "other"})
+    with pytest.raises(ConfigError, match="needs a backbone component"):
+        keys_of(backbone=None)
+    assert not small_plugin.calls
+
+
+def test_the_kernel_notes_the_keyframe_of_each_point_in_the_tracks(run) -> None:  # type: ignore[no-untyped-def]
+    tracks = PointTracks.load(run().folder / "stages" / "tracks")
+    assert tracks.keyframe is not None
+    assert tracks.keyframe.tolist() == [2, 2]
+    assert tracks.subset(["tail"]).keyframe.tolist() == [2]  # type: ignore[union-attr]

@@ -162,7 +162,7 @@ def check_config(data: Mapping[str, Any], path: Path, registry: Registry) -> Run
     if unknown:
         raise ConfigError(f"{path}: unknown field {unknown[0]!r}; {nearest_first(unknown[0], known)}")
     own = {key: value for key, value in data.items() if key in Settings.model_fields}
-    settings = _validated(Settings, own, path, "")
+    settings = _validated(Settings, own, path.parent, f"{path}: ")
     families = {}
     for family in FAMILIES:
         if family != "metrics" and data.get(family) is not None:
@@ -180,6 +180,11 @@ def check_config(data: Mapping[str, Any], path: Path, registry: Registry) -> Run
     return RunConfig(path.stem, settings, families, tuple(metrics))
 
 
+def component_options(component: Component, values: Mapping[str, Any], folder: Path) -> Options:
+    """A component's options from plain values, paths relative to `folder`; raises ConfigError."""
+    return _validated(component.spec.options, values, folder, f"{component.family}/{component.spec.name}: ", component)
+
+
 def _choose(value: Any, family: str, where: str, path: Path, registry: Registry) -> Chosen:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise ConfigError(f"{path}: {where}: expected a name and options, as in {{name: ...}}, got {value!r}")
@@ -188,24 +193,36 @@ def _choose(value: Any, family: str, where: str, path: Path, registry: Registry)
     except ConfigError as error:
         raise ConfigError(f"{path}: {where}.name: {error}") from None
     options = {key: item for key, item in value.items() if key != "name"}
-    return Chosen(component, _validated(component.spec.options, options, path, f"{where}.", component))
+    return Chosen(component, _validated(component.spec.options, options, path.parent, f"{path}: {where}.", component))
 
 
-def _validated(model: type[_Model], values: Any, path: Path, prefix: str, component: Component | None = None) -> _Model:
-    """Validate with the first problem told as one line."""
+def _validated(
+    model: type[_Model], values: Any, folder: Path, where: str, component: Component | None = None
+) -> _Model:
+    """Validate with the first problem told as one line that begins with `where`; paths are relative to `folder`."""
     try:
-        return model.model_validate(values, context={"folder": path.parent})
+        return model.model_validate(values, context={"folder": folder})
     except ValidationError as error:
         first, *others = error.errors()
-    where = prefix + ".".join(str(part) for part in first["loc"])
+    where += ".".join(str(part) for part in first["loc"])
     owner = f" of {component.spec.name} ({component.origin})" if component else ""
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"unknown option{owner}; {nearest_first(str(first['loc'][-1]), model.model_fields)}"
+        message = f"unknown option{owner}; {nearest_first(str(first['loc'][-1]), _fields_at(model, first['loc'][:-1]))}"
     elif first["type"] != "value_error":
         message = f"{message}, got {first['input']!r}" if first["type"] != "missing" else f"missing{owner}"
     more = f" (and {len(others)} more)" if others else ""
-    raise ConfigError(f"{path}: {where.rstrip('.')}: {message}{more}")
+    raise ConfigError(f"{where.rstrip('.')}: {message}{more}")
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The options that are known at a place inside a model."""
+    for part in place:
+        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
 
 
 def config_schema(registry: Registry) -> dict[str, Any]:

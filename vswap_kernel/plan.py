@@ -34,7 +34,6 @@ class Stage:
         inputs: the stages whose results it reads.
         ingredients: all that its result depends on, as JSON values. Device and scratch paths are not in it.
         work: what is done, and how its result is read back.
-        seed: what the component is given; 0 when it makes no random choices.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Stage:
     inputs: tuple[str, ...]
     ingredients: Mapping[str, Any]
     work: stages.Work
-    seed: int = 0
 
     @property
     def key(self) -> str:
@@ -144,7 +142,8 @@ def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
 
 
 def _check_fit(config: RunConfig) -> None:
-    for family, chosen in config.families.items():
+    everybody = [*config.families.items(), *(("metric", metric) for metric in config.metrics)]
+    for family, chosen in everybody:
         for other, wanted in chosen.component.spec.accepts.items():
             what = f"{family} {chosen.name!r} ({chosen.component.origin})"
             kind = f" that offers {' or '.join(wanted)}" if wanted else ""
@@ -231,8 +230,7 @@ class _Builder:
         if chosen is not None:
             ingredients |= self._identity(chosen, skip)
         component = f"{chosen.component.family}/{chosen.name}" if chosen else ""
-        seed = self.settings.seed if chosen is not None and chosen.component.spec.seeded else 0
-        self.stages[name] = Stage(name, component, present, ingredients, work, seed)
+        self.stages[name] = Stage(name, component, present, ingredients, work)
 
     def _identity(self, chosen: Chosen, skip: str = "") -> dict[str, Any]:
         """What a component's result depends on besides its inputs; options of the stage `skip` don't count."""

@@ -94,14 +94,15 @@ def check_points(file: PointsFile, size: tuple[int, int], frames: int) -> PointQ
     """The queries that the points make on a video of `size` (width, height) with that many frames.
 
     Raises:
-        InputError: the keyframe is beyond the end, or a point is outside the frame; says so when (x, y) look swapped.
+        InputError: the keyframe isn't there, or a point is outside the frame; says so when (x, y) look swapped.
     """
-    if file.frame >= frames:
-        reason = f"{file.frame} is beyond the end, the video has {frames} frames, 0 to {frames - 1}"
+    if not 0 <= file.frame < frames:
+        wrong = "negative" if file.frame < 0 else "beyond the end"
+        reason = f"{file.frame} is {wrong}, the video has {frames} frames, 0 to {frames - 1}"
         raise InputError(f'{file.path}: field "frame": {reason}')
     xy = file.scaled(size)
     limit = np.array(size, np.float32) - 0.5
-    outside = ((xy < -0.5) | (xy > limit)).any(1)
+    outside = ~((xy >= -0.5) & (xy <= limit)).all(1)
     if outside.any():
         swapped_fits = not ((xy[:, ::-1] < -0.5) | (xy[:, ::-1] > limit)).any()
         hint = "the points look like (y, x): write [x, y]" if swapped_fits else "move it inside, or leave it out"

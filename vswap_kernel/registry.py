@@ -137,10 +137,23 @@ class Registry:
             if hasattr(value, f"{PROJECT}_impl") and attribute not in _HOOKS:
                 plugin.fail("misspelt hook", f"no hook is called {attribute!r}; {nearest_first(attribute, _HOOKS)}")
                 return
-        for family, hook in hooks.FAMILIES.items():
-            for spec in getattr(module, hook, tuple)():
-                plugin.components.append(self._checked(plugin, family, hook, spec))
         self._manager.register(module, key)
+        try:
+            plugin.components = self._collected(plugin, module)
+        except BaseException:
+            self._manager.unregister(module)
+            raise
+
+    def _collected(self, plugin: Plugin, module: ModuleType) -> list[Component]:
+        components = []
+        for family, hook in hooks.FAMILIES.items():
+            function: Any = getattr(module, hook, None)
+            if hasattr(function, f"{PROJECT}_impl"):
+                components += [self._checked(plugin, family, hook, spec) for spec in function()]
+        names = [f"{component.family} {component.spec.name!r}" for component in components]
+        if len(set(names)) < len(names):
+            raise PluginError(f"{max(names, key=names.count)} is yielded twice; give each its own name")
+        return components
 
     def _checked(self, plugin: Plugin, family: str, hook: str, spec: object) -> Component:
         if not isinstance(spec, ComponentSpec):

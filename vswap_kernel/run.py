@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
 import shutil
@@ -17,7 +18,7 @@ import yaml
 
 from vswap_kernel.api import Context, FinishedRun, StageEvent
 from vswap_kernel.config import RunConfig, load_config
-from vswap_kernel.errors import InputError, PluginError, VswapError
+from vswap_kernel.errors import InputError, PluginError, StoreError, VswapError
 from vswap_kernel.plan import Plan, Stage, make_plan
 from vswap_kernel.registry import Registry
 from vswap_kernel.store import Store, default_store
@@ -52,7 +53,7 @@ class _Events:
             self._observer(event)
         for watcher in list(self._watchers):
             try:
-                watcher.function(event)
+                watcher.function(*[event for _ in watcher.argnames])
             except Exception as error:
                 self._watchers.remove(watcher)  # it is told of once, and not asked again
                 what = f"plugin {watcher.plugin_name} failed while watching: {type(error).__name__}: {error}"
@@ -80,7 +81,9 @@ def run_config(
     kept = Store(store or default_store())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _describe(folder, config, plan, registry)
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _describe(folder, config, plan, registry)
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another with --out") from None
     tell = _Events(folder / "events.jsonl", observer, registry)
@@ -88,11 +91,21 @@ def run_config(
     with kept.in_use():
         for stage in plan.stages:
             _ensure(stage, plan, kept, artefacts, registry, tell)
-            artefacts[stage.name] = stage.work.load(kept.path(stage.key))
+            artefacts[stage.name] = _load(stage, kept)
         try:
-            return _finish(folder, plan, kept, artefacts, registry, tell)
+            with (folder / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the same config may be filling the folder
+                return _finish(folder, plan, kept, artefacts, registry, tell)
         except OSError as error:
             raise InputError(f"{folder}: can't be written ({error.strerror}); free space or choose another") from None
+
+
+def _load(stage: Stage, store: Store) -> Any:
+    try:
+        return stage.work.load(store.path(stage.key))
+    except (StoreError, OSError, ValueError, TypeError, KeyError) as error:
+        where = f"{store.path(stage.key)}: the stored result of {stage.name!r} is damaged"
+        raise StoreError(f"{where} ({error}); `vswap store prune --damaged` removes it, then run again") from None
 
 
 def _ensure(
@@ -103,11 +116,12 @@ def _ensure(
         tell(StageEvent("start", stage.name, stage.component))
     with store.exclusive(stage.key) as scratch:
         if store.has(stage.key):  # before, or by another process while this one waited
+            store.touch(stage.key)
             return tell(StageEvent("hit", stage.name, stage.component))
         began = time.perf_counter()
         settings = plan.config.settings
         progress = partial(_progress, tell, stage.name)
-        context = Context(scratch, settings.device, settings.dtype, stage.seed, progress)
+        context = Context(scratch, settings.device, settings.dtype, settings.seed, progress)
         inputs = {name: artefacts[name] for name in stage.inputs}
         try:
             with store.put(stage.key, stage.name, stage.ingredients) as folder:
@@ -174,7 +188,7 @@ def _finish(
     pages = []
     for writer in registry.hook.vswap_write_report.get_hookimpls():
         try:
-            pages.append(writer.function(finished))
+            pages.append(writer.function(*[finished for _ in writer.argnames]))
         except Exception as error:
             what = f"plugin {writer.plugin_name} could not write its report: {type(error).__name__}: {error}"
             tell(StageEvent("warning", "report", what))

@@ -123,7 +123,10 @@ def test_info_tells_options_and_what_to_install() -> None:
 
 def test_pruning_empties_the_store(job: Job, tmp_path: Path, store: Path) -> None:
     vswap("run", job(), "--out", tmp_path / "run", "--store", store)
-    assert "removed 8 results" in vswap("store", "prune", "--store", store).stdout
+    undecided = vswap("store", "prune", "--store", store)
+    assert undecided.returncode == 2
+    assert "--damaged or --all" in undecided.stderr
+    assert "removed 8 results" in vswap("store", "prune", "--all", "--store", store).stdout
     assert json.loads(vswap("store", "list", "--store", store, "--json").stdout) == []
 
 

@@ -66,6 +66,12 @@ def test_y_before_x_is_recognised(tmp_path: Path) -> None:
         check_points(file, (40, 20), 1)
 
 
+def test_what_is_no_number_is_outside(tmp_path: Path) -> None:
+    file = PointsFile(tmp_path / "p.json", ("a",), np.array([[np.nan, 3]], np.float32), 0)
+    with pytest.raises(InputError, match="outside"):
+        check_points(file, (40, 20), 1)
+
+
 def test_a_keyframe_beyond_the_end(tmp_path: Path) -> None:
     file = read_points(written(tmp_path, {"frame": 8, "points": {"a": [5, 5]}}))
     with pytest.raises(InputError, match="8 is beyond the end, the video has 8 frames, 0 to 7"):

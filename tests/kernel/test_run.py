@@ -90,9 +90,38 @@ def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_
 
 
 def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(PluginError, match=r"tracker 'short' \(vswap-small 0\.3\) returned 5 frames for a video of 6"):
+    with pytest.raises(PluginError, match=r"tracker 'short' \(vswap-small 0\.3\) returned frames 5, expected 6"):
         run(tracker={"name": "short"})
     assert [entry.stage for entry in Store(tmp_path / "store").entries()] == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tracker": {"name": "renaming"}}, r"tracker 'renaming' .* returned names \('NOSE', 'TAIL'\)"),
+        ({"masks": {"name": "tiny"}}, r"masks 'tiny' .* returned size \(3, 3\), expected \(24, 16\)"),
+    ],
+)
+def test_an_answer_of_another_kind_is_not_stored(run, tmp_path: Path, fields: dict[str, object], message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PluginError, match=message):
+        run(**fields)
+    assert not {"masks", "tracks"} <= {entry.stage for entry in Store(tmp_path / "store").entries()}
+
+
+def test_a_displacement_that_is_not_valid_hides_the_target(run) -> None:  # type: ignore[no-untyped-def]
+    outcome = run(canonical={"name": "bent"}, edit={"move": {"nose": [9, 5]}})
+    assert not PointTracks.load(stage_folder(outcome, "targets")).visible.any()
+
+
+def test_each_component_is_given_the_seed_only_if_it_says_so(run) -> None:  # type: ignore[no-untyped-def]
+    small_plugin.Sprite.seen_seeds.clear()
+    for name in ("sprite", "random-sprite"):
+        with pytest.raises(PluginError, match="AssertionError"):  # picky is given no masks
+            run("seed=7", masks=None, swapper={"name": "picky"}, concept={"name": name}, metrics=[])
+    assert small_plugin.Sprite.seen_seeds == []  # prepare is given no concept
+    for name in ("sprite", "random-sprite"):
+        run("seed=7", swapper={"name": "picky"}, concept={"name": name}, out=name)
+    assert small_plugin.Sprite.seen_seeds == [0, 7]
 
 
 def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -183,5 +212,20 @@ def test_a_damaged_result_is_told_with_the_way_out(run, tmp_path: Path) -> None:
     tracks = (stage_folder(outcome, "tracks") / "arrays.safetensors").resolve()
     tracks.chmod(0o644)
     tracks.write_bytes(b"\0\0\0")
-    with pytest.raises(StoreError, match="not a readable safetensors file"):
+    with pytest.raises(StoreError, match=r"the stored result of 'tracks' is damaged .*prune --damaged"):
         run()
+    assert [entry.stage for entry in Store(tmp_path / "store").prune(only_damaged=True)] == ["tracks"]
+    run()
+
+
+def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    import os
+
+    run()
+    store = Store(tmp_path / "store")
+    for entry in store.entries():
+        os.utime(entry.path / "manifest.json", (1e9, 1e9))
+    run("tracker.step=[0, 0]", out="other")
+    pruned = {entry.stage for entry in store.prune(older_than=1e6)}
+    assert "tracks" in pruned
+    assert "source" not in pruned

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, create_model, model_validator
 
 from vswap_kernel.api import InputPath, Options
 from vswap_kernel.errors import ConfigError, InputError, nearest_first
@@ -18,6 +18,10 @@ from vswap_kernel.registry import Component, Registry
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+Side = Annotated[int, Field(ge=1, le=16384)]
+"""A width or a height in pixels."""
+
+
 class VideoConfig(Options):
     """Which frames are edited, and at what size."""
 
@@ -25,7 +29,7 @@ class VideoConfig(Options):
     start: int = Field(0, ge=0, description="first frame of the edited range")
     frames: int | None = Field(None, ge=1, description="how many frames; none: to the end")
     stride: int = Field(1, ge=1, description="take every n-th frame")
-    size: tuple[int, int] | None = Field(None, description="box [width, height] to scale into, aspect kept")
+    size: tuple[Side, Side] | None = Field(None, description="box [width, height] to scale into, aspect kept")
     fps: float | None = Field(None, gt=0, description="frame rate of a folder of frames; files know theirs")
 
 
@@ -62,7 +66,9 @@ class EditConfig(Options):
     """Changes to the points."""
 
     frame: int | None = Field(None, ge=0, description="keyframe of the moves; none: the points file's")
-    move: dict[str, tuple[float, float]] = Field(default_factory=dict, description="point: its new [x, y] there")
+    move: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(
+        default_factory=dict, description="point: its new [x, y] there"
+    )
     drop: list[str] = Field(default_factory=list, description="points that the swap does without")
 
 
@@ -82,7 +88,7 @@ class Settings(Options):
     edit: EditConfig = EditConfig()
     output: OutputConfig = OutputConfig()
     seed: int = Field(0, ge=0, description="seeds every random choice")
-    device: str = Field("cpu", description="cpu, cuda, cuda:1")
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:1, mps")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 

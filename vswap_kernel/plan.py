@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from vswap_kernel import stages
 from vswap_kernel.api import Facts
 from vswap_kernel.config import Chosen, RunConfig
-from vswap_kernel.errors import ConfigError
+from vswap_kernel.errors import ConfigError, PluginError
 from vswap_kernel.points import check_points, read_points
 from vswap_kernel.registry import Registry
 from vswap_kernel.store import Store, content_digest
@@ -111,11 +111,11 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         MissingExtraError: a component's packages aren't installed.
     """
     video = config.settings.video
-    source = registry.hook.vswap_open_video(path=video.path) or open_source(video.path, video.fps)
+    source = _opened(video.path, registry) or open_source(video.path, video.fps)
     selection = Selection(video.start, video.frames, video.stride, video.size)
     frames, size = len(selection.indices(source)), working_size(source, selection)
     queries = check_points(read_points(config.settings.points.file), size, frames)
-    _check_edit(config, queries, frames)
+    _check_edit(config, queries, frames, size)
     _check_fit(config)
     for chosen in [*config.families.values(), *config.metrics]:
         if chosen.component.spec.preflight:
@@ -127,7 +127,17 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
     return Plan(config, source, selection, queries, tuple(_Builder(config, source, selection, queries).build()))
 
 
-def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
+def _opened(path: Path, registry: Registry) -> Source | None:
+    for plugin, call in registry.ask("vswap_open_video", path=path):
+        try:
+            if source := call():
+                return cast(Source, source)
+        except Exception as error:
+            raise PluginError(f"plugin {plugin} failed to open {path}: {type(error).__name__}: {error}") from error
+    return None
+
+
+def _check_edit(config: RunConfig, queries: PointQueries, frames: int, size: tuple[int, int]) -> None:
     edit = config.settings.edit
     for field, names in (("move", edit.move), ("drop", edit.drop)):
         for name in names:
@@ -137,6 +147,9 @@ def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
         raise ConfigError("edit.drop: no point is left; a swap needs at least one")
     if edit.frame is not None and edit.frame >= frames:
         raise ConfigError(f"edit.frame: {edit.frame} is beyond the end, the video has {frames} frames")
+    for name, place in edit.move.items():
+        if any(not -side <= value <= 2 * side for value, side in zip(place, size, strict=True)):
+            raise ConfigError(f"edit.move: {name!r} to {place} is far outside the {size[0]}x{size[1]} frame")
     if edit.move and "canonical" not in config.families:
         raise ConfigError("edit.move needs a canonical component to carry the move; add `canonical: {name: keyframe}`")
 

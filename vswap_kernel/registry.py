@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from types import ModuleType
@@ -116,6 +117,15 @@ class Registry:
         """The pluggy hook caller: `registry.hook.vswap_cases()` asks every plugin."""
         return self._manager.hook
 
+    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """For each implementation of a hook, last registered first: the plugin's "distribution:name", and the call.
+
+        So that one that fails can be named, and keeps nobody else from answering.
+        """
+        for found in reversed(getattr(self.hook, hook).get_hookimpls()):
+            given = [arguments[name] for name in found.argnames]
+            yield found.plugin_name, partial(found.function, *given)
+
     def add(self, load: Any, name: str, distribution: str, version: str) -> Plugin:
         """Register the module that `load()` returns, and note what is wrong with it instead of raising."""
         plugin = Plugin(name, distribution, version)
@@ -190,8 +200,9 @@ class Registry:
         """
         found = self._named(family, name)
         if not found:
-            broken = [f"; plugin {p.name!r} ({_label(p)}) is {p.status}: {p.problem}" for p in self.plugins if p.trace]
-            hint = nearest_first(name, (c.spec.name for c in self.components(family)))
+            ill = [p for p in self.plugins if p.status in ("broken", "missing dependency", "misspelt hook")]
+            broken = [f"; plugin {p.name!r} ({_label(p)}) is {p.status}: {p.problem}" for p in ill]
+            hint = nearest_first(name, {c.spec.name for c in self.components(family)})
             raise ConfigError(f"unknown {family} {name!r}; {hint}{''.join(broken)}")
         if len(found) > 1:
             origins = " and ".join(sorted(component.origin for component in found))

@@ -25,6 +25,7 @@ from vswap_kernel.store import Store, default_store
 from vswap_kernel.types import Masks, Measurement, SwapResult, Video
 
 Observer = Callable[[StageEvent], None]
+_LEFT = ("metrics.json", "report.html", "events.jsonl")
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class _Events:
 
     def __init__(self, file: Path, observer: Observer | None, registry: Registry) -> None:
         self._file, self._observer = file, observer
-        self._watchers = registry.hook.vswap_stage_event.get_hookimpls()
+        self._registry, self._failed = registry, set[str]()
 
     def __call__(self, event: StageEvent) -> None:
         if event.kind != "progress":
@@ -51,12 +52,12 @@ class _Events:
                 file.write(json.dumps({"time": round(time.time(), 3), **asdict(event)}) + "\n")
         if self._observer:
             self._observer(event)
-        for watcher in list(self._watchers):
+        for plugin, call in self._registry.ask("vswap_stage_event", event=event):
             try:
-                watcher.function(*[event for _ in watcher.argnames])
+                _ = plugin in self._failed or call()
             except Exception as error:
-                self._watchers.remove(watcher)  # it is told of once, and not asked again
-                what = f"plugin {watcher.plugin_name} failed while watching: {type(error).__name__}: {error}"
+                self._failed.add(plugin)  # it is told of once, and not asked again
+                what = f"plugin {plugin} failed while watching: {type(error).__name__}: {error}"
                 self(StageEvent("warning", event.stage, what))
 
 
@@ -78,6 +79,7 @@ def run_config(
     config = load_config(path, registry, overrides)
     plan = make_plan(config, registry)
     folder = out or Path("runs") / f"{config.title}-{plan.key}"
+    _spare_inputs(folder, path, config)
     kept = Store(store or default_store())
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -100,6 +102,16 @@ def run_config(
             raise InputError(f"{folder}: can't be written ({error.strerror}); free space or choose another") from None
 
 
+def _spare_inputs(folder: Path, path: Path, config: RunConfig) -> None:
+    """Refuse a run folder that holds a file which the run reads: it might be written over."""
+    chosen = [*config.families.values(), *config.metrics]
+    values = [value for one in chosen for value in vars(one.options).values()]
+    read = [path, config.settings.video.path, config.settings.points.file]
+    for file in (*read, *(value for value in values if isinstance(value, Path))):
+        if file.is_file() and file.resolve().parent == folder.resolve():
+            raise InputError(f"{folder}: holds {file.name}, which this run reads; choose another with --out")
+
+
 def _load(stage: Stage, store: Store) -> Any:
     try:
         return stage.work.load(store.path(stage.key))
@@ -115,7 +127,11 @@ def _ensure(
     if not store.has(stage.key):
         tell(StageEvent("start", stage.name, stage.component))
     with store.exclusive(stage.key) as scratch:
-        if store.has(stage.key):  # before, or by another process while this one waited
+        spoilt = store.has(stage.key) and store.damaged(stage.key)
+        if spoilt:
+            what = f"what was stored is damaged ({', '.join(spoilt)}), and is computed again"
+            tell(StageEvent("warning", stage.name, what))
+        elif store.has(stage.key):  # before, or by another process while this one waited
             store.touch(stage.key)
             return tell(StageEvent("hit", stage.name, stage.component))
         began = time.perf_counter()
@@ -147,9 +163,15 @@ def _progress(tell: Observer, stage: str, done: int, total: int, note: str = "")
 
 
 def _describe(folder: Path, config: RunConfig, plan: Plan, registry: Registry) -> None:
+    """Say in the run folder what is about to be done. What another plan left there goes: nothing old beside new."""
     rows = [{"stage": stage.name, "component": stage.component, "key": stage.key} for stage in plan.stages]
+    listed = json.dumps(rows, indent=1)
+    before = folder / "plan.json"
+    if before.exists() and before.read_text() != listed:
+        for path in (*folder.glob("result.*"), *(folder / name for name in _LEFT)):
+            path.unlink(missing_ok=True)
     _write(folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
-    _write(folder / "plan.json", json.dumps(rows, indent=1))
+    _write(before, listed)
     packages = {dist.name: dist.version for dist in metadata.distributions()}
     origins = {
         f"{plugin.distribution}:{plugin.name}": f"{plugin.version} {plugin.status}" for plugin in registry.plugins
@@ -186,11 +208,11 @@ def _finish(
     swap: SwapResult = artefacts["swap"]
     finished = FinishedRun(folder, plan.config.title, source, swap.video, artefacts, video)
     pages = []
-    for writer in registry.hook.vswap_write_report.get_hookimpls():
+    for plugin, call in registry.ask("vswap_write_report", run=finished):
         try:
-            pages.append(writer.function(*[finished for _ in writer.argnames]))
+            pages.append(call())
         except Exception as error:
-            what = f"plugin {writer.plugin_name} could not write its report: {type(error).__name__}: {error}"
+            what = f"plugin {plugin} could not write its report: {type(error).__name__}: {error}"
             tell(StageEvent("warning", "report", what))
     for artefact in artefacts.values():
         if isinstance(artefact, Video | Masks):

@@ -13,7 +13,7 @@ import numpy as np
 from vswap_kernel.api import Context
 from vswap_kernel.config import Chosen, OutputConfig
 from vswap_kernel.encode import write_result
-from vswap_kernel.errors import PluginError
+from vswap_kernel.errors import InputError, PluginError
 from vswap_kernel.protocols import MetricCase, SwapJob
 from vswap_kernel.types import (
     Artefact,
@@ -31,6 +31,7 @@ from vswap_kernel.types import (
 from vswap_kernel.video import Selection, Source, read_frames
 
 Inputs = Mapping[str, Any]
+_NEAR = 8  # pixels from the mask at which a point still counts as being on it
 
 
 class Work:
@@ -128,7 +129,18 @@ class Segment(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         video: Video = inputs["source"]
         masks = _make(self.masker, context, "segment").segment(video, self.queries)
-        _expect(self.masker, masks, Masks, frames=len(video), size=video.size).save(out)
+        _expect(self.masker, masks, Masks, frames=len(video), size=video.size)
+        self._check_points(masks)
+        masks.save(out)
+
+    def _check_points(self, masks: Masks) -> None:
+        """The points are on the subject by definition: masks that hold none of them are of something else."""
+        x, y = self.queries.xy.round().astype(int).clip(0, np.array(masks.size) - 1).T
+        near = [masks.frames[k, max(0, j - _NEAR) : j + _NEAR + 1, max(0, i - _NEAR) : i + _NEAR + 1].any()
+                for k, i, j in zip(self.queries.frame, x, y, strict=True)]  # fmt: skip
+        if not any(near):
+            at = f"none of the points is on the subject's mask in frame {self.queries.frame[0]}"
+            raise InputError(f"masks: {at}; are the masks of this video, and the points (x, y) of this frame?")
 
 
 @dataclass(frozen=True)

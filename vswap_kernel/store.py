@@ -60,8 +60,12 @@ class Store:
         return self.root / "objects" / key
 
     def has(self, key: str) -> bool:
-        """Whether the entry is there."""
-        return (self.path(key) / "manifest.json").is_file()
+        """Whether the entry is there, each file with the size that it had."""
+        try:
+            files = json.loads((self.path(key) / "manifest.json").read_text())["files"].items()
+            return all((self.path(key) / name).stat().st_size == file["size"] for name, file in files)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     @contextmanager
     def in_use(self) -> Iterator[None]:

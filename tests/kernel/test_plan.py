@@ -110,6 +110,10 @@ def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, 
         ({"swapper": {"name": "paint", "level": 13}}, InputError, "13 brings bad luck to nose, tail"),
         ({"tracker": {"name": "absent"}}, MissingExtraError, "pip install no-such"),
         ({"video": {"path": "frames", "start": 6}}, InputError, "6"),
+        ({"video": {"path": "frames", "size": [-5, 10]}}, ConfigError, r"video\.size\.0: .*greater than or equal to 1"),
+        ({"device": "cudda"}, ConfigError, "device: "),
+        ({"edit": {"move": {"nose": [1, 900]}}, "canonical": {"name": "copy"}}, ConfigError, "far outside the 24x16"),
+        ({"edit": {"move": {"nose": [1, float("nan")]}}, "canonical": {"name": "copy"}}, ConfigError, "finite number"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(

@@ -9,7 +9,7 @@ import pytest
 
 import small_plugin
 from vswap_kernel.api import FinishedRun, StageEvent, hookimpl
-from vswap_kernel.errors import InputError, PluginError, StoreError
+from vswap_kernel.errors import InputError, PluginError
 from vswap_kernel.registry import Registry
 from vswap_kernel.run import RunOutcome, run_config
 from vswap_kernel.store import Store
@@ -207,15 +207,38 @@ def test_an_output_that_cannot_be_written_is_one_line(run, tmp_path: Path) -> No
         run(out="file/run")
 
 
-def test_a_damaged_result_is_told_with_the_way_out(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    outcome = run()
-    tracks = (stage_folder(outcome, "tracks") / "arrays.safetensors").resolve()
-    tracks.chmod(0o644)
-    tracks.write_bytes(b"\0\0\0")
-    with pytest.raises(StoreError, match=r"the stored result of 'tracks' is damaged .*prune --damaged"):
-        run()
-    assert [entry.stage for entry in Store(tmp_path / "store").prune(only_damaged=True)] == ["tracks"]
-    run()
+@pytest.mark.parametrize("damage", [b"", b"other bytes of whatever length", "flip"])
+def test_a_damaged_result_is_told_of_and_computed_again(
+    job: Job, registry: Registry, tmp_path: Path, damage: bytes | str
+) -> None:
+    first = run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry)
+    whole, seen = first.video.read_bytes(), []
+    stored = (first.folder / "stages" / "result" / "result.mp4").resolve()
+    stored.chmod(0o644)
+    stored.write_bytes(damage if isinstance(damage, bytes) else whole[:-1] + b"x")
+    again = run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry, observer=seen.append)
+    assert again.video.read_bytes() == whole
+    if damage == "flip":  # of the right size: only reading it tells
+        assert "result.mp4" in next(event.message for event in seen if event.kind == "warning")
+
+
+def test_another_run_into_the_same_folder_leaves_nothing_old_beside_what_is_new(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run("output.format=gif")
+    with pytest.raises(PluginError):
+        run(tracker={"name": "crashing"})
+    assert not {"result.gif", "metrics.json"} & {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_run_folder_that_holds_an_input_is_refused(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    before = (tmp_path / "points.json").read_text()
+    with pytest.raises(InputError, match="which this run reads; choose another with --out"):
+        run(out=".")
+    assert (tmp_path / "points.json").read_text() == before
+
+
+def test_masks_that_hold_no_point_are_refused(run) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="none of the points is on the subject's mask in frame 2"):
+        run(masks={"name": "nothing"})
 
 
 def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -89,6 +89,13 @@ class Middle:
         return Masks(masks)
 
 
+class NoMasks(Middle):
+    """Finds nothing."""
+
+    def segment(self, video: Video, queries: PointQueries, /) -> Masks:
+        return Masks(np.zeros(video.frames.shape[:3], np.uint8))
+
+
 class CopyCanonical:
     """The move on the keyframe, in every frame."""
 
@@ -215,6 +222,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
 @hookimpl
 def vswap_masks() -> Iterable[ComponentSpec]:
     yield ComponentSpec("middle", "small_plugin:Middle", summary="a rectangle")
+    yield ComponentSpec("nothing", "small_plugin:NoMasks", summary="finds nothing")
     yield ComponentSpec("tiny", "small_plugin:TinyMasks", summary="breaks its contract")
 
 

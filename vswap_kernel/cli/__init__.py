@@ -106,10 +106,16 @@ def main(arguments: list[str] | None = None) -> None:
     arguments = [*everywhere, *(argument for argument in arguments if argument not in everywhere)]
     try:
         state["registry"] = Registry.discover()
-        state["registry"].hook.vswap_cli(app=app, groups=GROUPS)
+        for plugin, call in state["registry"].ask("vswap_cli", app=app, groups=GROUPS):
+            try:
+                call()
+            except Exception as error:
+                err.print(f"warning: plugin {plugin} could not add its commands: {type(error).__name__}: {error}")
         app(arguments, prog_name="vswap")
     except VswapError as error:
         _fail(error, error.exit_code, str(error))
+    except OSError as error:
+        _fail(error, 2, f"{error.filename or 'a file'}: {error.strerror or error}")
     except Exception as error:
         _fail(error, 1, f"a bug in vswap or a plugin: {type(error).__name__}: {error}; --debug shows where")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +17,9 @@ from vswap_kernel.registry import Registry
 if TYPE_CHECKING:
     from vswap_kernel.store import Store
 
-out, err = Console(soft_wrap=True), Console(stderr=True)
+out, err = Console(soft_wrap=True), Console(stderr=True, soft_wrap=True)
+if not out.is_terminal and "COLUMNS" not in os.environ:
+    out.width = 240  # piped tables are read by programs: no line is broken
 state: dict[str, Any] = {}
 """Of this process: "registry", "verbose", "debug"."""
 

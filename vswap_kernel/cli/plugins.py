@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from vswap_kernel.cli.output import AsJson, out, registry, show, state
+from vswap_kernel.cli.output import AsJson, err, out, registry, show, state
 from vswap_kernel.errors import ConfigError, InputError, nearest_first
 from vswap_kernel.hooks import FAMILIES
 
@@ -29,7 +30,7 @@ def plugins_list(as_json: AsJson = False) -> None:
             "family": c.family,
             "name": c.spec.name,
             "from": c.origin,
-            "status": f"needs: {c.spec.install}" if c.missing else "ok",
+            "status": f"needs: {c.spec.install}" if c.missing else plugin.status,
         }
         | {"summary": c.spec.summary}
         for plugin in found.plugins
@@ -110,4 +111,6 @@ def plugins_doctor(
     outcomes = run_checks(family, component, checked, registry())
     rows = [vars(outcome) | {"seconds": round(outcome.seconds, 2)} for outcome in outcomes]
     show(rows, as_json)
+    counts = Counter(outcome.status for outcome in outcomes)
+    err.print(", ".join(f"{number} {status}" for status, number in sorted(counts.items())))
     raise typer.Exit(int(any(outcome.status == "failed" for outcome in outcomes)))

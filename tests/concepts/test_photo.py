@@ -112,6 +112,19 @@ def test_points_without_a_common_name_are_listed_with_the_nearest(tmp_path):
         preflight(options, FACTS)
 
 
+@pytest.mark.parametrize("name", ["tial", "Tail", "lefft_wheel"])
+def test_a_name_that_is_nearly_one_of_the_video_is_a_slip(tmp_path, name):
+    points = write_points(tmp_path, {"nose": [40, 30], name: [20, 30]})
+    with pytest.raises(InputError, match=f"point '{name}' is not in the video, but '(tail|left_wheel)' is"):
+        preflight(PhotoOptions(image=write_picture(tmp_path, disc()), points=points), FACTS)
+
+
+@pytest.mark.parametrize("name", ["right_wheel", "left_wheel_2", "top"])
+def test_another_point_of_the_picture_is_no_slip(tmp_path, name):
+    points = write_points(tmp_path, {"nose": [40, 30], name: [20, 30]})
+    preflight(PhotoOptions(image=write_picture(tmp_path, disc()), points=points), FACTS)
+
+
 def test_one_common_name_is_enough(tmp_path):
     points = write_points(tmp_path, {"nose": [40, 30], "other": [20, 30]})
     preflight(PhotoOptions(image=write_picture(tmp_path, disc()), points=points), FACTS)

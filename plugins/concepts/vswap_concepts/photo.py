@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import cv2
 import numpy as np
 
@@ -46,9 +48,20 @@ def preflight(options: PhotoOptions, facts: Facts) -> None:
             f"in the video {', '.join(facts.point_names)} (for {file.names[0]!r}: "
             f"{nearest_first(file.names[0], facts.point_names)})"
         )
+    _refuse_misspelt(file, facts.point_names)
     _require_cutout(options, image)
     if options.mask is None and options.model is not None:
         check_model(options.model)
+
+
+def _refuse_misspelt(file: PointsFile, names: tuple[str, ...]) -> None:
+    """A picture may have more points than the video, or fewer; two that nearly have one name are a slip."""
+    free = {name.lower(): name for name in names if name not in file.names}
+    for name in (name for name in file.names if name not in names):
+        for near in get_close_matches(name.lower(), free, n=1, cutoff=0.74):
+            if [c for c in near if c.isdigit()] == [c for c in name if c.isdigit()]:
+                other = free[near]
+                raise InputError(f"{file.path}: point {name!r} is not in the video, but {other!r} is; name them alike")
 
 
 def _require_cutout(options: PhotoOptions, image: ByteArray) -> None:

@@ -23,7 +23,7 @@ format: $(READY)  ## put the code into shape
 	$(BIN)/ruff format .
 
 bench: $(READY)  ## compare speeds
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m pytest benchmarks -o 'python_files=bench_*.py' --benchmark-only
 
 clean:
 	rm -rf .venv runs

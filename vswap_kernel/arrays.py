@@ -51,6 +51,7 @@ def stream_array(path: Path, name: str, chunks: Iterable[NDArray[Any]]) -> None:
     Plain writes rather than a writable map: a full disk is then an OSError and not a SIGBUS.
     """
     length, first = 0, None
+    path.unlink(missing_ok=True)  # a killed run may have left it, sealed and linked into the store
     with path.open("wb") as file:
         file.write(b"\0" * (8 + _HEADER_BYTES))
         for chunk in chunks:

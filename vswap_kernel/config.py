@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model, model_validator
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError, create_model, model_validator
 
 from vswap_kernel.api import InputPath, Options
 from vswap_kernel.errors import ConfigError, InputError, nearest_first
@@ -18,6 +18,10 @@ from vswap_kernel.registry import Component, Registry
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
+Side = Annotated[int, Field(ge=1, le=16384)]
+"""A width or a height in pixels."""
+
+
 class VideoConfig(Options):
     """Which frames are edited, and at what size."""
 
@@ -25,7 +29,7 @@ class VideoConfig(Options):
     start: int = Field(0, ge=0, description="first frame of the edited range")
     frames: int | None = Field(None, ge=1, description="how many frames; none: to the end")
     stride: int = Field(1, ge=1, description="take every n-th frame")
-    size: tuple[int, int] | None = Field(None, description="box [width, height] to scale into, aspect kept")
+    size: tuple[Side, Side] | None = Field(None, description="box [width, height] to scale into, aspect kept")
     fps: float | None = Field(None, gt=0, description="frame rate of a folder of frames; files know theirs")
 
 
@@ -62,7 +66,9 @@ class EditConfig(Options):
     """Changes to the points."""
 
     frame: int | None = Field(None, ge=0, description="keyframe of the moves; none: the points file's")
-    move: dict[str, tuple[float, float]] = Field(default_factory=dict, description="point: its new [x, y] there")
+    move: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(
+        default_factory=dict, description="point: its new [x, y] there"
+    )
     drop: list[str] = Field(default_factory=list, description="points that the swap does without")
 
 
@@ -82,7 +88,7 @@ class Settings(Options):
     edit: EditConfig = EditConfig()
     output: OutputConfig = OutputConfig()
     seed: int = Field(0, ge=0, description="seeds every random choice")
-    device: str = Field("cpu", description="cpu, cuda, cuda:1")
+    device: str = Field("cpu", pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:1, mps")
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
 
 
@@ -162,7 +168,7 @@ def check_config(data: Mapping[str, Any], path: Path, registry: Registry) -> Run
     if unknown:
         raise ConfigError(f"{path}: unknown field {unknown[0]!r}; {nearest_first(unknown[0], known)}")
     own = {key: value for key, value in data.items() if key in Settings.model_fields}
-    settings = _validated(Settings, own, path, "")
+    settings = _validated(Settings, own, path.parent, f"{path}: ")
     families = {}
     for family in FAMILIES:
         if family != "metrics" and data.get(family) is not None:
@@ -180,6 +186,11 @@ def check_config(data: Mapping[str, Any], path: Path, registry: Registry) -> Run
     return RunConfig(path.stem, settings, families, tuple(metrics))
 
 
+def component_options(component: Component, values: Mapping[str, Any], folder: Path) -> Options:
+    """A component's options from plain values, paths relative to `folder`; raises ConfigError."""
+    return _validated(component.spec.options, values, folder, f"{component.family}/{component.spec.name}: ", component)
+
+
 def _choose(value: Any, family: str, where: str, path: Path, registry: Registry) -> Chosen:
     if not isinstance(value, dict) or not isinstance(value.get("name"), str):
         raise ConfigError(f"{path}: {where}: expected a name and options, as in {{name: ...}}, got {value!r}")
@@ -188,24 +199,36 @@ def _choose(value: Any, family: str, where: str, path: Path, registry: Registry)
     except ConfigError as error:
         raise ConfigError(f"{path}: {where}.name: {error}") from None
     options = {key: item for key, item in value.items() if key != "name"}
-    return Chosen(component, _validated(component.spec.options, options, path, f"{where}.", component))
+    return Chosen(component, _validated(component.spec.options, options, path.parent, f"{path}: {where}.", component))
 
 
-def _validated(model: type[_Model], values: Any, path: Path, prefix: str, component: Component | None = None) -> _Model:
-    """Validate with the first problem told as one line."""
+def _validated(
+    model: type[_Model], values: Any, folder: Path, where: str, component: Component | None = None
+) -> _Model:
+    """Validate with the first problem told as one line that begins with `where`; paths are relative to `folder`."""
     try:
-        return model.model_validate(values, context={"folder": path.parent})
+        return model.model_validate(values, context={"folder": folder})
     except ValidationError as error:
         first, *others = error.errors()
-    where = prefix + ".".join(str(part) for part in first["loc"])
+    where += ".".join(str(part) for part in first["loc"])
     owner = f" of {component.spec.name} ({component.origin})" if component else ""
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
-        message = f"unknown option{owner}; {nearest_first(str(first['loc'][-1]), model.model_fields)}"
+        message = f"unknown option{owner}; {nearest_first(str(first['loc'][-1]), _fields_at(model, first['loc'][:-1]))}"
     elif first["type"] != "value_error":
         message = f"{message}, got {first['input']!r}" if first["type"] != "missing" else f"missing{owner}"
     more = f" (and {len(others)} more)" if others else ""
-    raise ConfigError(f"{path}: {where.rstrip('.')}: {message}{more}")
+    raise ConfigError(f"{where.rstrip('.')}: {message}{more}")
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """The options that are known at a place inside a model."""
+    for part in place:
+        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
 
 
 def config_schema(registry: Registry) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from vswap_kernel.api import StageEvent
@@ -22,9 +23,10 @@ class Display:
             BarColumn(),
             TextColumn("{task.fields[note]}"),
         )
+        note = TextColumn("{task.fields[note]}", markup=False)
         times = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
         live = console.is_terminal and not quiet
-        self._progress = Progress(*columns, *times, console=console, disable=not live)
+        self._progress = Progress(*columns, note, *times, console=console, disable=not live)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:
@@ -37,7 +39,8 @@ class Display:
     def __call__(self, event: StageEvent) -> None:
         """Show one event."""
         if event.kind == "warning":
-            self._console.print(f"[yellow]warning[/] {event.stage}: {event.message}", highlight=False)
+            text = escape(f"{event.stage}: {event.message}")
+            self._console.print(f"[yellow]warning[/] {text}", highlight=False, soft_wrap=True)
         elif not self._quiet:
             self._show(event)
 
@@ -51,4 +54,6 @@ class Display:
                 self._progress.remove_task(self._tasks.pop(event.stage))
             mark = {"done": "[green]done[/]", "hit": "[cyan]kept[/]", "fail": "[red]fail[/]"}[event.kind]
             took = f"{event.seconds:6.1f} s" if event.kind == "done" else "        "
-            self._console.print(f"{mark} {took}  {event.stage:<24} {event.message}", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{mark} {took}  {escape(f'{event.stage:<24} {event.message}')}", highlight=False, soft_wrap=True
+            )

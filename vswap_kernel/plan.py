@@ -7,14 +7,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
 from vswap_kernel import stages
 from vswap_kernel.api import Facts
 from vswap_kernel.config import Chosen, RunConfig
-from vswap_kernel.errors import ConfigError
+from vswap_kernel.errors import ConfigError, PluginError
 from vswap_kernel.models import MODELS, lent_families
 from vswap_kernel.points import check_points, read_points
 from vswap_kernel.registry import Registry
@@ -35,7 +35,6 @@ class Stage:
         inputs: the stages whose results it reads.
         ingredients: all that its result depends on, as JSON values. Device and scratch paths are not in it.
         work: what is done, and how its result is read back.
-        seed: what the component is given; 0 when it makes no random choices.
     """
 
     name: str
@@ -43,7 +42,6 @@ class Stage:
     inputs: tuple[str, ...]
     ingredients: Mapping[str, Any]
     work: stages.Work
-    seed: int = 0
 
     @property
     def key(self) -> str:
@@ -114,11 +112,11 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
         MissingExtraError: a component's packages aren't installed.
     """
     video = config.settings.video
-    source = registry.hook.vswap_open_video(path=video.path) or open_source(video.path, video.fps)
+    source = _opened(video.path, registry) or open_source(video.path, video.fps)
     selection = Selection(video.start, video.frames, video.stride, video.size)
     frames, size = len(selection.indices(source)), working_size(source, selection)
     queries = check_points(read_points(config.settings.points.file), size, frames)
-    _check_edit(config, queries, frames)
+    _check_edit(config, queries, frames, size)
     _check_fit(config)
     place = (selection.start, selection.stride, source.frames)
     facts = Facts(frames, size, queries.names, *place, described=_described(config))
@@ -138,7 +136,17 @@ def _described(config: RunConfig) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
+def _opened(path: Path, registry: Registry) -> Source | None:
+    for plugin, call in registry.ask("vswap_open_video", path=path):
+        try:
+            if source := call():
+                return cast(Source, source)
+        except Exception as error:
+            raise PluginError(f"plugin {plugin} failed to open {path}: {type(error).__name__}: {error}") from error
+    return None
+
+
+def _check_edit(config: RunConfig, queries: PointQueries, frames: int, size: tuple[int, int]) -> None:
     edit = config.settings.edit
     for field, names in (("move", edit.move), ("drop", edit.drop)):
         for name in names:
@@ -148,12 +156,16 @@ def _check_edit(config: RunConfig, queries: PointQueries, frames: int) -> None:
         raise ConfigError("edit.drop: no point is left; a swap needs at least one")
     if edit.frame is not None and edit.frame >= frames:
         raise ConfigError(f"edit.frame: {edit.frame} is beyond the end, the video has {frames} frames")
+    for name, place in edit.move.items():
+        if any(not -side <= value <= 2 * side for value, side in zip(place, size, strict=True)):
+            raise ConfigError(f"edit.move: {name!r} to {place} is far outside the {size[0]}x{size[1]} frame")
     if edit.move and "canonical" not in config.families:
         raise ConfigError("edit.move needs a canonical component to carry the move; add `canonical: {name: keyframe}`")
 
 
 def _check_fit(config: RunConfig) -> None:
-    for family, chosen in config.families.items():
+    everybody = [*config.families.items(), *(("metric", metric) for metric in config.metrics)]
+    for family, chosen in everybody:
         for other, wanted in chosen.component.spec.accepts.items():
             what = f"{family} {chosen.name!r} ({chosen.component.origin})"
             kind = f" that offers {' or '.join(wanted)}" if wanted else ""
@@ -241,8 +253,7 @@ class _Builder:
         if chosen is not None:
             ingredients |= self._identity(chosen, skip) | self._lent(chosen)
         component = f"{chosen.component.family}/{chosen.name}" if chosen else ""
-        seed = self.settings.seed if chosen is not None and chosen.component.spec.seeded else 0
-        self.stages[name] = Stage(name, component, present, ingredients, work, seed)
+        self.stages[name] = Stage(name, component, present, ingredients, work)
 
     def _lent(self, chosen: Chosen) -> dict[str, Any]:
         """The identities of the models that the component is given."""

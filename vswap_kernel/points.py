@@ -15,8 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from vswap_kernel.errors import InputError
+from vswap_kernel.errors import InputError, nearest_first
 from vswap_kernel.types import FloatArray, PointQueries
+
+_FIELDS = ("frame", "size", "points")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ def _no_duplicates(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _is_pair(value: Any) -> bool:
     if not isinstance(value, list) or len(value) != 2:
         return False
-    return all(isinstance(x, int | float) and not isinstance(x, bool) and np.isfinite(x) for x in value)
+    return all(isinstance(x, int | float) and not isinstance(x, bool) and abs(x) < 1e6 for x in value)
 
 
 def read_points(path: Path) -> PointsFile:
@@ -60,11 +62,14 @@ def read_points(path: Path) -> PointsFile:
         InputError: no such file, not JSON, a field missing or of the wrong type, a name twice.
     """
     try:
-        data = json.loads(path.read_text(), object_pairs_hook=lambda pairs: _no_duplicates(path, pairs))
+        data = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=lambda pairs: _no_duplicates(path, pairs))
     except FileNotFoundError:
         raise InputError(f"{path}: no such points file; `vswap points write` makes one") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: not a points file, JSON expected ({error})") from None
+    unknown = [key for key in data if key not in _FIELDS] if isinstance(data, dict) else []
+    if unknown:
+        raise InputError(f"{path}: unknown field {unknown[0]!r}; {nearest_first(unknown[0], _FIELDS)}")
     points = data.get("points") if isinstance(data, dict) else None
     if not isinstance(points, dict) or not points:
         raise InputError(f'{path}: field "points": expected an object of name: [x, y] with at least one point')
@@ -72,7 +77,7 @@ def read_points(path: Path) -> PointsFile:
     if wrong:
         raise InputError(f"{path}: point {wrong[0]!r}: expected [x, y] in pixels, got {points[wrong[0]]!r}")
     frame, size = data.get("frame", 0), data.get("size")
-    if not isinstance(frame, int) or frame < 0:
+    if not isinstance(frame, int) or isinstance(frame, bool) or frame < 0:
         raise InputError(f'{path}: field "frame": expected the keyframe\'s number, counted from 0, got {frame!r}')
     if size is not None and not (_is_pair(size) and all(isinstance(x, int) and x > 0 for x in size)):
         raise InputError(f'{path}: field "size": expected [width, height], got {size!r}')
@@ -80,7 +85,16 @@ def read_points(path: Path) -> PointsFile:
 
 
 def write_points(file: PointsFile) -> None:
-    """Write a points file that `read_points` reads."""
+    """Write a points file that `read_points` reads.
+
+    Raises:
+        InputError: there is a file of that name that isn't a points file.
+    """
+    if file.path.exists():
+        try:
+            read_points(file.path)
+        except InputError:
+            raise InputError(f"{file.path}: is there already, and isn't a points file; choose another name") from None
     data: dict[str, Any] = {"frame": file.frame}
     if file.size is not None:
         data["size"] = list(file.size)
@@ -94,14 +108,15 @@ def check_points(file: PointsFile, size: tuple[int, int], frames: int) -> PointQ
     """The queries that the points make on a video of `size` (width, height) with that many frames.
 
     Raises:
-        InputError: the keyframe is beyond the end, or a point is outside the frame; says so when (x, y) look swapped.
+        InputError: the keyframe isn't there, or a point is outside the frame; says so when (x, y) look swapped.
     """
-    if file.frame >= frames:
-        reason = f"{file.frame} is beyond the end, the video has {frames} frames, 0 to {frames - 1}"
+    if not 0 <= file.frame < frames:
+        wrong = "negative" if file.frame < 0 else "beyond the end"
+        reason = f"{file.frame} is {wrong}, the video has {frames} frames, 0 to {frames - 1}"
         raise InputError(f'{file.path}: field "frame": {reason}')
     xy = file.scaled(size)
     limit = np.array(size, np.float32) - 0.5
-    outside = ((xy < -0.5) | (xy > limit)).any(1)
+    outside = ~((xy >= -0.5) & (xy <= limit)).all(1)
     if outside.any():
         swapped_fits = not ((xy[:, ::-1] < -0.5) | (xy[:, ::-1] > limit)).any()
         hint = "the points look like (y, x): write [x, y]" if swapped_fits else "move it inside, or leave it out"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from types import ModuleType
@@ -116,6 +117,15 @@ class Registry:
         """The pluggy hook caller: `registry.hook.vswap_cases()` asks every plugin."""
         return self._manager.hook
 
+    def ask(self, hook: str, **arguments: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+        """For each implementation of a hook, last registered first: the plugin's "distribution:name", and the call.
+
+        So that one that fails can be named, and keeps nobody else from answering.
+        """
+        for found in reversed(getattr(self.hook, hook).get_hookimpls()):
+            given = [arguments[name] for name in found.argnames]
+            yield found.plugin_name, partial(found.function, *given)
+
     def add(self, load: Any, name: str, distribution: str, version: str) -> Plugin:
         """Register the module that `load()` returns, and note what is wrong with it instead of raising."""
         plugin = Plugin(name, distribution, version)
@@ -137,10 +147,23 @@ class Registry:
             if hasattr(value, f"{PROJECT}_impl") and attribute not in _HOOKS:
                 plugin.fail("misspelt hook", f"no hook is called {attribute!r}; {nearest_first(attribute, _HOOKS)}")
                 return
-        for family, hook in hooks.FAMILIES.items():
-            for spec in getattr(module, hook, tuple)():
-                plugin.components.append(self._checked(plugin, family, hook, spec))
         self._manager.register(module, key)
+        try:
+            plugin.components = self._collected(plugin, module)
+        except BaseException:
+            self._manager.unregister(module)
+            raise
+
+    def _collected(self, plugin: Plugin, module: ModuleType) -> list[Component]:
+        components = []
+        for family, hook in hooks.FAMILIES.items():
+            function: Any = getattr(module, hook, None)
+            if hasattr(function, f"{PROJECT}_impl"):
+                components += [self._checked(plugin, family, hook, spec) for spec in function()]
+        names = [f"{component.family} {component.spec.name!r}" for component in components]
+        if len(set(names)) < len(names):
+            raise PluginError(f"{max(names, key=names.count)} is yielded twice; give each its own name")
+        return components
 
     def _checked(self, plugin: Plugin, family: str, hook: str, spec: object) -> Component:
         if not isinstance(spec, ComponentSpec):
@@ -177,8 +200,9 @@ class Registry:
         """
         found = self._named(family, name)
         if not found:
-            broken = [f"; plugin {p.name!r} ({_label(p)}) is {p.status}: {p.problem}" for p in self.plugins if p.trace]
-            hint = nearest_first(name, (c.spec.name for c in self.components(family)))
+            ill = [p for p in self.plugins if p.status in ("broken", "missing dependency", "misspelt hook")]
+            broken = [f"; plugin {p.name!r} ({_label(p)}) is {p.status}: {p.problem}" for p in ill]
+            hint = nearest_first(name, {c.spec.name for c in self.components(family)})
             raise ConfigError(f"unknown {family} {name!r}; {hint}{''.join(broken)}")
         if len(found) > 1:
             origins = " and ".join(sorted(component.origin for component in found))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import platform
 import shutil
@@ -18,7 +19,7 @@ import yaml
 
 from vswap_kernel.api import Context, FinishedRun, StageEvent
 from vswap_kernel.config import RunConfig, load_config
-from vswap_kernel.errors import InputError, PluginError, VswapError
+from vswap_kernel.errors import InputError, PluginError, StoreError, VswapError
 from vswap_kernel.models import Models
 from vswap_kernel.plan import Plan, Stage, make_plan
 from vswap_kernel.registry import Registry
@@ -26,6 +27,7 @@ from vswap_kernel.store import Store, default_store
 from vswap_kernel.types import Masks, Measurement, SwapResult, Video
 
 Observer = Callable[[StageEvent], None]
+_LEFT = ("metrics.json", "report.html", "events.jsonl")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Events:
 
     def __init__(self, file: Path, observer: Observer | None, registry: Registry) -> None:
         self._file, self._observer = file, observer
-        self._watchers = registry.hook.vswap_stage_event.get_hookimpls()
+        self._registry, self._failed = registry, set[str]()
 
     def __call__(self, event: StageEvent) -> None:
         if event.kind != "progress":
@@ -52,12 +54,12 @@ class _Events:
                 file.write(json.dumps({"time": round(time.time(), 3), **asdict(event)}) + "\n")
         if self._observer:
             self._observer(event)
-        for watcher in list(self._watchers):
+        for plugin, call in self._registry.ask("vswap_stage_event", event=event):
             try:
-                watcher.function(event)
+                _ = plugin in self._failed or call()
             except Exception as error:
-                self._watchers.remove(watcher)  # it is told of once, and not asked again
-                what = f"plugin {watcher.plugin_name} failed while watching: {type(error).__name__}: {error}"
+                self._failed.add(plugin)  # it is told of once, and not asked again
+                what = f"plugin {plugin} failed while watching: {type(error).__name__}: {error}"
                 self(StageEvent("warning", event.stage, what))
 
 
@@ -79,10 +81,13 @@ def run_config(
     config = load_config(path, registry, overrides)
     plan = make_plan(config, registry)
     folder = out or Path("runs") / f"{config.title}-{plan.key}"
+    _spare_inputs(folder, path, config)
     kept = Store(store or default_store())
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _describe(folder, config, plan, registry)
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            _describe(folder, config, plan, registry)
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another with --out") from None
     tell = _Events(folder / "events.jsonl", observer, registry)
@@ -92,11 +97,31 @@ def run_config(
         context = replace(context, components=Models(config.families, context))
         for stage in plan.stages:
             _ensure(stage, context, kept, artefacts, registry, tell)
-            artefacts[stage.name] = stage.work.load(kept.path(stage.key))
+            artefacts[stage.name] = _load(stage, kept)
         try:
-            return _finish(folder, plan, kept, artefacts, registry, tell)
+            with (folder / ".lock").open("w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the same config may be filling the folder
+                return _finish(folder, plan, kept, artefacts, registry, tell)
         except OSError as error:
             raise InputError(f"{folder}: can't be written ({error.strerror}); free space or choose another") from None
+
+
+def _spare_inputs(folder: Path, path: Path, config: RunConfig) -> None:
+    """Refuse a run folder that holds a file which the run reads: it might be written over."""
+    chosen = [*config.families.values(), *config.metrics]
+    values = [value for one in chosen for value in vars(one.options).values()]
+    read = [path, config.settings.video.path, config.settings.points.file]
+    for file in (*read, *(value for value in values if isinstance(value, Path))):
+        if file.is_file() and file.resolve().parent == folder.resolve():
+            raise InputError(f"{folder}: holds {file.name}, which this run reads; choose another with --out")
+
+
+def _load(stage: Stage, store: Store) -> Any:
+    try:
+        return stage.work.load(store.path(stage.key))
+    except (StoreError, OSError, ValueError, TypeError, KeyError) as error:
+        where = f"{store.path(stage.key)}: the stored result of {stage.name!r} is damaged"
+        raise StoreError(f"{where} ({error}); `vswap store prune --damaged` removes it, then run again") from None
 
 
 def _ensure(
@@ -106,11 +131,16 @@ def _ensure(
     if not store.has(stage.key):
         tell(StageEvent("start", stage.name, stage.component))
     with store.exclusive(stage.key) as scratch:
-        if store.has(stage.key):  # before, or by another process while this one waited
+        spoilt = store.has(stage.key) and store.damaged(stage.key)
+        if spoilt:
+            what = f"what was stored is damaged ({', '.join(spoilt)}), and is computed again"
+            tell(StageEvent("warning", stage.name, what))
+        elif store.has(stage.key):  # before, or by another process while this one waited
+            store.touch(stage.key)
             return tell(StageEvent("hit", stage.name, stage.component))
         began = time.perf_counter()
         progress = partial(_progress, tell, stage.name)
-        own = replace(context, scratch=scratch, seed=stage.seed, progress=progress)
+        own = replace(context, scratch=scratch, progress=progress)
         inputs = {name: artefacts[name] for name in stage.inputs}
         try:
             with store.put(stage.key, stage.name, stage.ingredients) as folder:
@@ -136,9 +166,15 @@ def _progress(tell: Observer, stage: str, done: int, total: int, note: str = "")
 
 
 def _describe(folder: Path, config: RunConfig, plan: Plan, registry: Registry) -> None:
+    """Say in the run folder what is about to be done. What another plan left there goes: nothing old beside new."""
     rows = [{"stage": stage.name, "component": stage.component, "key": stage.key} for stage in plan.stages]
+    listed = json.dumps(rows, indent=1)
+    before = folder / "plan.json"
+    if before.exists() and before.read_text() != listed:
+        for path in (*folder.glob("result.*"), *(folder / name for name in _LEFT)):
+            path.unlink(missing_ok=True)
     _write(folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
-    _write(folder / "plan.json", json.dumps(rows, indent=1))
+    _write(before, listed)
     packages = {dist.name: dist.version for dist in metadata.distributions()}
     origins = {
         f"{plugin.distribution}:{plugin.name}": f"{plugin.version} {plugin.status}" for plugin in registry.plugins
@@ -175,11 +211,11 @@ def _finish(
     swap: SwapResult = artefacts["swap"]
     finished = FinishedRun(folder, plan.config.title, source, swap.video, artefacts, video)
     pages = []
-    for writer in registry.hook.vswap_write_report.get_hookimpls():
+    for plugin, call in registry.ask("vswap_write_report", run=finished):
         try:
-            pages.append(writer.function(finished))
+            pages.append(call())
         except Exception as error:
-            what = f"plugin {writer.plugin_name} could not write its report: {type(error).__name__}: {error}"
+            what = f"plugin {plugin} could not write its report: {type(error).__name__}: {error}"
             tell(StageEvent("warning", "report", what))
     for artefact in artefacts.values():
         if isinstance(artefact, Video | Masks):

@@ -13,12 +13,13 @@ import numpy as np
 from vswap_kernel.api import Context
 from vswap_kernel.config import Chosen, OutputConfig
 from vswap_kernel.encode import write_result
-from vswap_kernel.errors import PluginError
+from vswap_kernel.errors import InputError, PluginError
 from vswap_kernel.models import lend
 from vswap_kernel.protocols import MetricCase, SwapJob
 from vswap_kernel.types import (
     Artefact,
     ByteArray,
+    DisplacementField,
     Masks,
     Measurement,
     PointEdit,
@@ -31,6 +32,7 @@ from vswap_kernel.types import (
 from vswap_kernel.video import Selection, Source, read_frames
 
 Inputs = Mapping[str, Any]
+_NEAR = 8  # pixels from the mask at which a point still counts as being on it
 
 
 class Work:
@@ -47,22 +49,31 @@ class Work:
         return folder if self.kind is None else self.kind.load(folder)
 
 
+def _what(chosen: Chosen) -> str:
+    return f"{chosen.component.family} {chosen.name!r} ({chosen.component.origin})"
+
+
+def _create(chosen: Chosen, context: Context) -> Any:
+    """Make a component; one that makes no random choices isn't given the seed, which isn't in its key either."""
+    seed = context.seed if chosen.component.spec.seeded else 0
+    return chosen.component.create(chosen.options, dataclasses.replace(context, seed=seed))
+
+
 def _make(chosen: Chosen, context: Context, method: str) -> Any:
-    component = chosen.component.create(chosen.options, lend(chosen.component, context))
+    component = _create(chosen, lend(chosen.component, context))
     if not callable(getattr(component, method, None)):
-        what = f"{chosen.component.family} {chosen.name!r} ({chosen.component.origin})"
-        raise PluginError(f"{what}: {chosen.component.spec.factory} has no method {method}()")
+        raise PluginError(f"{_what(chosen)}: {chosen.component.spec.factory} has no method {method}()")
     return component
 
 
-def _checked(chosen: Chosen, result: Any, kind: type, frames: int) -> Any:
-    """A result of the right type and length; anything else is the plugin's fault, and says so."""
-    what = f"{chosen.component.family} {chosen.name!r} ({chosen.component.origin})"
+def _expect(chosen: Chosen, result: Any, kind: type[Any], **wanted: Any) -> Any:
+    """A result of the right type and shape; anything else is the plugin's fault, and isn't stored."""
     if not isinstance(result, kind):
-        raise PluginError(f"{what} returned {type(result).__name__}, expected {kind.__name__}")
-    length = len(result.video if isinstance(result, SwapResult) else result)  # type: ignore[arg-type]
-    if length != frames:
-        raise PluginError(f"{what} returned {length} frames for a video of {frames}")
+        raise PluginError(f"{_what(chosen)} returned {type(result).__name__}, expected {kind.__name__}")
+    for name, value in wanted.items():
+        got = len(result) if name == "frames" else getattr(result, name)
+        if got != value:
+            raise PluginError(f"{_what(chosen)} returned {name} {got}, expected {value}")
     return result
 
 
@@ -103,8 +114,9 @@ class Track(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         video: Video = inputs["source"]
         tracks = _make(self.tracker, context, "track").track(video, self.queries)
-        checked = _checked(self.tracker, tracks, PointTracks, len(video))
-        dataclasses.replace(checked, keyframe=self.queries.frame).save(out)
+        names = self.queries.names
+        _expect(self.tracker, tracks, PointTracks, frames=len(video), names=names, size=video.size)
+        dataclasses.replace(tracks, keyframe=self.queries.frame).save(out)
 
 
 @dataclass(frozen=True)
@@ -119,7 +131,18 @@ class Segment(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         video: Video = inputs["source"]
         masks = _make(self.masker, context, "segment").segment(video, self.queries)
-        _checked(self.masker, masks, Masks, len(video)).save(out)
+        _expect(self.masker, masks, Masks, frames=len(video), size=video.size)
+        self._check_points(masks)
+        masks.save(out)
+
+    def _check_points(self, masks: Masks) -> None:
+        """The points are on the subject by definition: masks that hold none of them are of something else."""
+        x, y = self.queries.xy.round().astype(int).clip(0, np.array(masks.size) - 1).T
+        near = [masks.frames[k, max(0, j - _NEAR) : j + _NEAR + 1, max(0, i - _NEAR) : i + _NEAR + 1].any()
+                for k, i, j in zip(self.queries.frame, x, y, strict=True)]  # fmt: skip
+        if not any(near):
+            at = f"none of the points is on the subject's mask in frame {self.queries.frame[0]}"
+            raise InputError(f"masks: {at}; are the masks of this video, and the points (x, y) of this frame?")
 
 
 @dataclass(frozen=True)
@@ -134,9 +157,7 @@ class Embed(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         tracks: PointTracks = inputs["tracks"]
         embeddings = _make(self.embedder, context, "embed").embed(inputs["source"], tracks, self.subject)
-        if not isinstance(embeddings, PointEmbeddings) or embeddings.names != tracks.names:
-            raise PluginError(f"embedder {self.embedder.name!r}: expected PointEmbeddings of {', '.join(tracks.names)}")
-        embeddings.save(out)
+        _expect(self.embedder, embeddings, PointEmbeddings, names=tracks.names).save(out)
 
 
 @dataclass(frozen=True)
@@ -165,6 +186,7 @@ class Aim(Work):
         if self.canonical is not None:
             propagate = _make(self.canonical, context, "propagate").propagate
             field = propagate(inputs["canonical"], tracks, self.edit)
+            _expect(self.canonical, field, DisplacementField, names=tracks.names, frames=len(tracks))
             xy = (tracks.xy + field.delta).astype(np.float32)
             targets = dataclasses.replace(tracks, xy=xy, visible=tracks.visible & field.valid)
         targets.subset(name for name in tracks.names if name not in self.edit.drop).save(out)
@@ -214,7 +236,9 @@ class Swap(Work):
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         job = self.parts.job(inputs, context)
         result = _make(self.parts.swapper, context, "swap").swap(job, inputs["prepare"])
-        _checked(self.parts.swapper, result, SwapResult, len(job.video)).save(out)
+        _expect(self.parts.swapper, result, SwapResult)
+        _expect(self.parts.swapper, result.video, Video, frames=len(job.video), size=job.video.size)
+        result.save(out)
 
 
 @dataclass(frozen=True)
@@ -230,9 +254,7 @@ class Measure(Work):
         tracker = _make(self.tracker, dataclasses.replace(context, progress=_ignore), "track")
         case = MetricCase(inputs["source"], inputs["swap"], inputs.get("masks"), inputs["targets"], tracker)
         measured = _make(self.metric, context, "measure").measure(case)
-        if not isinstance(measured, Measurement):
-            raise PluginError(f"metric {self.metric.name!r} returned {type(measured).__name__}, expected Measurement")
-        measured.save(out)
+        _expect(self.metric, measured, Measurement).save(out)
 
 
 def _ignore(done: int, total: int, note: str = "") -> None:

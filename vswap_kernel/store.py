@@ -60,8 +60,12 @@ class Store:
         return self.root / "objects" / key
 
     def has(self, key: str) -> bool:
-        """Whether the entry is there."""
-        return (self.path(key) / "manifest.json").is_file()
+        """Whether the entry is there, each file with the size that it had."""
+        try:
+            files = json.loads((self.path(key) / "manifest.json").read_text())["files"].items()
+            return all((self.path(key) / name).stat().st_size == file["size"] for name, file in files)
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -106,9 +110,10 @@ class Store:
         except OSError as error:
             shutil.rmtree(folder, ignore_errors=True)
             if error.errno in _FULL:
+                shutil.rmtree(self.root / "scratch" / key, ignore_errors=True)
                 raise StoreError(
                     f"{self.root}: {_FULL[error.errno]} while storing {stage!r}; "
-                    "free space (`vswap store prune`) or choose another with --store"
+                    "free space (`vswap store prune --days 7`) or choose another with --store"
                 ) from None
             raise
         except BaseException:
@@ -116,36 +121,34 @@ class Store:
             raise
         shutil.rmtree(self.root / "scratch" / key, ignore_errors=True)
 
-    def manifest(self, key: str) -> dict[str, Any]:
-        """What the entry of `key` was made from, and its files.
-
-        Raises:
-            StoreError: it is damaged.
-        """
-        path = self.path(key) / "manifest.json"
-        try:
-            manifest = json.loads(path.read_text())
-            os.utime(path)  # least recently used goes first when pruning
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path}: damaged ({error}); run `vswap store prune --damaged`") from None
-        return dict(manifest)
+    def touch(self, key: str) -> None:
+        """Note that the entry was used: what was used longest ago goes first when pruning."""
+        os.utime(self.path(key) / "manifest.json")
 
     def entries(self) -> list[Entry]:
-        """All entries, last used first."""
+        """All entries, last used first; one whose manifest can't be read has the stage "damaged"."""
         found = []
         for path in self.root.glob("objects/*/manifest.json"):
-            manifest, used = json.loads(path.read_text()), path.stat().st_mtime
-            size = sum(file["size"] for file in manifest["files"].values())
-            found.append(Entry(manifest["key"], manifest["stage"], path.parent, size, used, manifest["ingredients"]))
+            used, folder = path.stat().st_mtime, path.parent
+            try:
+                manifest = json.loads(path.read_text())
+                size = sum(file["size"] for file in manifest["files"].values())
+                found.append(Entry(folder.name, manifest["stage"], folder, size, used, manifest["ingredients"]))
+            except (OSError, ValueError, KeyError, TypeError):
+                found.append(Entry(folder.name, "damaged", folder, 0, used, {}))
         return sorted(found, key=lambda entry: (-entry.used, entry.key))
 
     def damaged(self, key: str) -> list[str]:
         """The files of an entry whose content isn't what was stored."""
-        files = self.manifest(key)["files"]
-        return [name for name, file in files.items() if _digest(self.path(key) / name) != file["sha256"]]
+        try:
+            files = json.loads((self.path(key) / "manifest.json").read_text())["files"]
+            return [name for name, file in files.items() if _digest(self.path(key) / name) != file["sha256"]]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ["manifest.json"]
 
     def prune(self, older_than: float = 0.0, keep_bytes: int = 0, only_damaged: bool = False) -> list[Entry]:
-        """Remove entries: not used for `older_than` seconds, or, last used first out, until `keep_bytes` are left.
+        """Remove entries not used for `older_than` seconds, but for those used last that fit into `keep_bytes`; or only
+        what is damaged. What killed runs left goes in any case.
 
         Raises:
             StoreError: a run is using the store.

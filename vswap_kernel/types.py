@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vswap_kernel.arrays import map_array, read_arrays, stream_array, write_arrays
+from vswap_kernel.errors import StoreError
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -46,6 +47,13 @@ def _check_names(owner: object, names: tuple[str, ...]) -> None:
         raise ValueError(f"{type(owner).__name__}.names: {', '.join(map(repr, twice))} more than once")
 
 
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{path}: not readable JSON ({error})") from None
+
+
 class Artefact:
     """What a stage makes: it can be written to a folder, read back, and named by its content."""
 
@@ -69,7 +77,7 @@ class Artefact:
         Raises:
             StoreError: the folder is damaged.
         """
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = _read_json(folder / "meta.json")
         tuples = {name: tuple(value) if isinstance(value, list) else value for name, value in meta.items()}
         return cls(**read_arrays(folder / "arrays.safetensors"), **tuples)
 
@@ -126,7 +134,7 @@ class FrameArtefact(Artefact):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = _read_json(folder / "meta.json")
         return cls._mapped(folder / "frames.safetensors", meta)
 
     @classmethod
@@ -274,6 +282,9 @@ class DisplacementField(Artefact):
         _expect(self, "delta", "float32", (None, len(self.names), 2))
         _expect(self, "valid", "bool", self.delta.shape[:2])
 
+    def __len__(self) -> int:
+        return len(self.delta)
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -344,7 +355,7 @@ class Measurement(Artefact):
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        data = json.loads((folder / "measurement.json").read_text())
+        data = _read_json(folder / "measurement.json")
         values = {name: float("nan") if value is None else value for name, value in data["values"].items()}
         return cls(values, {name: np.array(curve, np.float32) for name, curve in data["series"].items()})
 

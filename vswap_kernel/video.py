@@ -97,6 +97,8 @@ class Selection:
 
 def open_source(path: Path, fps: float | None = None) -> Source:
     """Open a video, or a folder of pictures (naturally ordered, at `fps` or 24). Raises InputError if that can't be."""
+    if path.exists() and not (path.is_dir() or path.is_file()):
+        raise InputError(f"{path}: neither a file nor a folder")
     if not path.is_dir():
         return _open_file(path)
     files = sorted((file for file in path.iterdir() if file.suffix.lower() in PICTURES), key=natural_order)
@@ -252,6 +254,8 @@ def _scan(container: InputContainer, stream: VideoStream) -> tuple[Sequence[int 
 
 def _pictures(path: Path, table: NDArray[np.int64], counted: bool, indices: range) -> Iterator[VideoFrame]:
     """Decode the frames at `indices`; `table` has the time of every frame, unless they are `counted`."""
+    if not indices:
+        return
     due, cause = indices.start, "frames are missing"
     with _opened(path) as (container, stream):
         if due > 200 and not counted:  # the margin is for files that are indexed by decoding time

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from small_network import write_mean
 from vswap_concepts.matte import decontaminated, largest_component
 from vswap_concepts.photo import Photo, preflight
 from vswap_concepts.register import PhotoOptions
 from vswap_kernel.api import Context, Facts
-from vswap_kernel.errors import InputError
+from vswap_kernel.errors import InputError, MissingExtraError
 
 FACTS = Facts(frames=10, size=(428, 240), point_names=("nose", "tail", "left_wheel"))
 
@@ -110,6 +112,19 @@ def test_points_without_a_common_name_are_listed_with_the_nearest(tmp_path):
         preflight(options, FACTS)
 
 
+@pytest.mark.parametrize("name", ["tial", "Tail", "lefft_wheel"])
+def test_a_name_that_is_nearly_one_of_the_video_is_a_slip(tmp_path, name):
+    points = write_points(tmp_path, {"nose": [40, 30], name: [20, 30]})
+    with pytest.raises(InputError, match=f"point '{name}' is not in the video, but '(tail|left_wheel)' is"):
+        preflight(PhotoOptions(image=write_picture(tmp_path, disc()), points=points), FACTS)
+
+
+@pytest.mark.parametrize("name", ["right_wheel", "left_wheel_2", "top"])
+def test_another_point_of_the_picture_is_no_slip(tmp_path, name):
+    points = write_points(tmp_path, {"nose": [40, 30], name: [20, 30]})
+    preflight(PhotoOptions(image=write_picture(tmp_path, disc()), points=points), FACTS)
+
+
 def test_one_common_name_is_enough(tmp_path):
     points = write_points(tmp_path, {"nose": [40, 30], "other": [20, 30]})
     preflight(PhotoOptions(image=write_picture(tmp_path, disc()), points=points), FACTS)
@@ -129,13 +144,40 @@ def test_an_empty_cutout_is_refused(tmp_path):
         photo(write_picture(tmp_path, np.zeros((64, 64), np.uint8)), points, tmp_path).cutout()
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path):
+def test_what_is_no_model_is_refused_while_planning(tmp_path):
     pytest.importorskip("onnxruntime")
     model = tmp_path / "broken.onnx"
     model.write_bytes(b"not a model")
-    points = write_points(tmp_path, {"nose": [40, 30]})
-    with pytest.raises(InputError, match=r"broken\.onnx: not a U\^2-Net model"):
-        photo(write_picture(tmp_path), points, tmp_path, model=model).cutout()
+    image, points = write_picture(tmp_path), write_points(tmp_path, {"nose": [40, 30]})
+    with pytest.raises(InputError, match=r"broken\.onnx: not a usable ONNX model"):
+        preflight(PhotoOptions(image=image, points=points, model=model), FACTS)
+    preflight(PhotoOptions(image=image, points=points, model=write_mean(tmp_path / "mean.onnx")), FACTS)
+
+
+def test_without_onnxruntime_a_model_is_refused_while_planning(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    options = {"image": write_picture(tmp_path), "points": write_points(tmp_path, {"nose": [40, 30]})}
+    options["model"] = tmp_path / "u2netp.onnx"
+    options["model"].touch()
+    with pytest.raises(MissingExtraError, match=r"pip install 'vswap\[onnx\]'"):
+        preflight(PhotoOptions(**options), FACTS)
+    mask = tmp_path / "mask.png"
+    cv2.imwrite(str(mask), disc())
+    preflight(PhotoOptions(**options, mask=mask), FACTS)
+
+
+def test_a_smeared_edge_of_a_model_s_answer_is_made_steep_and_drawn_in(tmp_path):
+    pytest.importorskip("onnxruntime")
+    ramp = np.linspace(0, 255, 64).round().astype(np.uint8)
+    image = tmp_path / "ramp.png"
+    cv2.imwrite(str(image), np.broadcast_to(ramp[None, :, None], (64, 64, 3)).copy())
+    points = write_points(tmp_path, {"nose": [60, 30]})
+    model = write_mean(tmp_path / "mean.onnx", (1, 3, 64, 64), (1, 1, 64, 64))
+    alpha = photo(image, points, tmp_path, model=model).cutout().rgba[32, :, 3]
+    assert (alpha[ramp <= 127] == 0).all()
+    assert (alpha[ramp >= 230] == 255).all()
+    middle = (ramp > 128) & (ramp < 229)
+    np.testing.assert_allclose(alpha[middle], (ramp[middle] / 255 - 0.5) / 0.4 * 255, atol=3)
 
 
 def test_u2net_cuts_a_real_duck_out(shared, tmp_path):

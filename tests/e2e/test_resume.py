@@ -59,6 +59,12 @@ def test_two_runs_at_once_on_one_store_do_not_disturb_each_other(job: Path, tmp_
     assert content(tmp_path / "both0") != content(tmp_path / "both1")
 
 
+def test_the_same_run_twice_at_once_fills_one_folder(job: Path, tmp_path: Path) -> None:
+    for _ in range(2):  # the second time everything is kept, and both are in the run folder at once
+        both = [start(job, tmp_path / "run", tmp_path / "one") for _ in range(2)]
+        assert [process.wait() for process in both] == [0, 0]
+
+
 def test_runs_that_differ_in_the_swapper_track_once(job: Path, vswap: Vswap) -> None:
     vswap("run", job, "--out", "first")
     second = vswap("run", job, "--out", "second", "--set", "swapper.feather=3")

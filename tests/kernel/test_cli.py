@@ -115,6 +115,13 @@ def test_doctor_shows_every_plugin_and_fails_when_one_is_not_well() -> None:
     assert vswap("plugins", "list", SMALL_COMMAND_BROKEN="1").returncode == 0
 
 
+def test_a_plugin_that_cannot_add_its_commands_is_named_and_everything_else_works() -> None:
+    listed = vswap("plugins", "list", SMALL_COMMAND_BROKEN="cli")
+    assert listed.returncode == 0
+    assert "plugin vswap-cli:cli could not add its commands: RuntimeError: no commands" in listed.stderr
+    assert "lucas-kanade" in listed.stdout
+
+
 def test_info_tells_options_and_what_to_install() -> None:
     said = vswap("plugins", "info", "tracker/absent").stdout
     assert "pip install no-such" in said
@@ -123,7 +130,10 @@ def test_info_tells_options_and_what_to_install() -> None:
 
 def test_pruning_empties_the_store(job: Job, tmp_path: Path, store: Path) -> None:
     vswap("run", job(), "--out", tmp_path / "run", "--store", store)
-    assert "removed 8 results" in vswap("store", "prune", "--store", store).stdout
+    undecided = vswap("store", "prune", "--store", store)
+    assert undecided.returncode == 2
+    assert "--damaged or --all" in undecided.stderr
+    assert "removed 8 results" in vswap("store", "prune", "--all", "--store", store).stdout
     assert json.loads(vswap("store", "list", "--store", store, "--json").stdout) == []
 
 

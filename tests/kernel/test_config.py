@@ -64,6 +64,7 @@ def test_words_of_the_prompt_are_replaced(job: Job, registry: Registry) -> None:
         ({"swapper": {"name": "paint", "picture": "no.png"}}, r"swapper\.picture: no such file or folder: .*no\.png"),
         ({"video": {}}, r"video\.path: missing"),
         ({"video": {"path": "frames", "stride": 0}}, r"video\.stride: .*greater than or equal to 1"),
+        ({"video": {"path": "frames", "strid": 2}}, r"video\.strid: unknown option; did you mean 'stride'\?"),
         ({"video": {"path": "nowhere"}}, r"video\.path: no such file or folder"),
         ({"metrics": {"name": "x"}}, "metrics: expected a list"),
         ({"metrics": [{"name": "share-changed"}] * 2}, "'share-changed' stands there more than once"),

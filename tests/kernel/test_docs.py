@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vswap_kernel import hooks
-from vswap_kernel.cli import app, plugins, points, store
+from vswap_kernel.cli import GROUPS, app
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -51,7 +51,8 @@ def test_every_command_in_the_docs_exists() -> None:
         return {c.name or c.callback.__name__ for c in typer_app.registered_commands}  # type: ignore[attr-defined]
 
     known = names(app) | {"demo", "toybox"}
-    groups = {"plugins": names(plugins), "points": names(points) | {"draw"}, "store": names(store)}
+    groups = {name: names(group) for name, group in GROUPS.items()}
+    groups["points"].add("draw")
     for page in PAGES:
         for line in re.findall(r"(?:^    |`)vswap ([^`\n]*)", page.read_text(), re.M):
             command, *rest = line.split()

@@ -47,12 +47,30 @@ def test_the_stages_of_a_job(plan_of) -> None:  # type: ignore[no-untyped-def]
         ("edit.drop=[nose]", {"targets", "swap", "metric:share-changed", "result"}),
         ("output.format=gif", {"result"}),
         ("video.start=1", ALL),
+        ("video.fps=30", ALL),
+        ("output.keep_rest=false", {"result"}),
         ("device=cuda", set()),
         ("seed=5", set()),
     ],
 )
 def test_a_change_reruns_only_what_depends_on_it(plan_of, override: str, stages: set[str]) -> None:  # type: ignore[no-untyped-def]
     assert changed(plan_of(), plan_of(override)) == stages
+
+
+def test_another_concept_is_another_swap_and_another_tracker_another_measurement(plan_of) -> None:  # type: ignore[no-untyped-def]
+    sprite = {"name": "sprite", "shade": 3}
+    picky = plan_of(swapper={"name": "picky"}, concept=sprite)
+    other = plan_of(swapper={"name": "picky"}, concept=sprite | {"shade": 4})
+    assert changed(picky, other) == {"swap", "metric:share-changed", "result"}
+    assert (
+        plan_of().stages[-2].ingredients["tracker"] != plan_of("tracker.step=[1, 1]").stages[-2].ingredients["tracker"]
+    )
+
+
+def test_the_seed_counts_only_where_somebody_uses_it(plan_of) -> None:  # type: ignore[no-untyped-def]
+    random = {"name": "random-sprite"}
+    one, other = (plan_of(f"seed={seed}", swapper={"name": "picky"}, concept=random) for seed in (1, 2))
+    assert changed(one, other) == {"swap", "metric:share-changed", "result"}
 
 
 def test_a_moved_file_changes_nothing_and_an_edited_one_does(plan_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -92,6 +110,10 @@ def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, 
         ({"swapper": {"name": "paint", "level": 13}}, InputError, "13 brings bad luck to nose, tail"),
         ({"tracker": {"name": "absent"}}, MissingExtraError, "pip install no-such"),
         ({"video": {"path": "frames", "start": 6}}, InputError, "6"),
+        ({"video": {"path": "frames", "size": [-5, 10]}}, ConfigError, r"video\.size\.0: .*greater than or equal to 1"),
+        ({"device": "cudda"}, ConfigError, "device: "),
+        ({"edit": {"move": {"nose": [1, 900]}}, "canonical": {"name": "copy"}}, ConfigError, "far outside the 24x16"),
+        ({"edit": {"move": {"nose": [1, float("nan")]}}, "canonical": {"name": "copy"}}, ConfigError, "finite number"),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_runs(

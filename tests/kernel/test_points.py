@@ -42,6 +42,9 @@ def test_points_set_on_another_size_are_scaled_about_pixel_centres(tmp_path: Pat
         ({"frame": -1, "points": {"a": [1, 2]}}, 'field "frame"'),
         ({"frame": "first", "points": {"a": [1, 2]}}, 'field "frame"'),
         ({"size": [20], "points": {"a": [1, 2]}}, 'field "size"'),
+        ({"frame": True, "points": {"a": [1, 2]}}, 'field "frame"'),
+        ({"keyframe": 3, "points": {"a": [1, 2]}}, "unknown field 'keyframe'; did you mean 'frame'"),
+        ({"points": {"a": [1e39, 2]}}, r"point 'a': expected \[x, y\]"),
     ],
 )
 def test_a_file_that_is_wrong_says_where(tmp_path: Path, data: object, message: str) -> None:
@@ -63,6 +66,20 @@ def test_a_point_outside_is_named_with_its_place(tmp_path: Path) -> None:
 def test_y_before_x_is_recognised(tmp_path: Path) -> None:
     file = read_points(written(tmp_path, {"points": {"a": [5, 35], "b": [10, 12]}}))
     with pytest.raises(InputError, match=r"look like \(y, x\)"):
+        check_points(file, (40, 20), 1)
+
+
+def test_only_a_points_file_is_written_over(tmp_path: Path) -> None:
+    video = tmp_path / "clip.mp4"
+    video.write_bytes(b"\0\0\0 ftypisom")
+    with pytest.raises(InputError, match="isn't a points file"):
+        write_points(PointsFile(video, ("a",), np.zeros((1, 2), np.float32)))
+    assert video.read_bytes() == b"\0\0\0 ftypisom"
+
+
+def test_what_is_no_number_is_outside(tmp_path: Path) -> None:
+    file = PointsFile(tmp_path / "p.json", ("a",), np.array([[np.nan, 3]], np.float32), 0)
+    with pytest.raises(InputError, match="outside"):
         check_points(file, (40, 20), 1)
 
 

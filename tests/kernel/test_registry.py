@@ -82,6 +82,18 @@ def test_a_hook_that_yields_something_else_is_broken(registry: Registry, spec: o
     assert registry.get("tracker", "drift")
 
 
+def test_one_name_twice_from_one_plugin_is_broken_and_offers_nothing(registry: Registry) -> None:
+    plugin = registry.add(yielding(made_up(), made_up()), "twice", "vswap-twice", "1")
+    assert plugin.status == "broken"
+    assert "'made-up' is yielded twice" in plugin.problem
+    assert plugin.components == []
+
+
+def test_a_function_that_is_not_marked_is_no_hook(registry: Registry) -> None:
+    plugin = registry.add(module(vswap_trackers=lambda: [made_up()]), "unmarked", "vswap-unmarked", "1")
+    assert plugin.components == []
+
+
 def test_the_same_entry_point_twice_is_a_duplicate(registry: Registry) -> None:
     plugin = registry.add(lambda: small_plugin, "small", "vswap-small", "0.3")
     assert plugin.status == "duplicate"

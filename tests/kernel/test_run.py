@@ -9,7 +9,7 @@ import pytest
 
 import small_plugin
 from vswap_kernel.api import FinishedRun, StageEvent, hookimpl
-from vswap_kernel.errors import InputError, PluginError, StoreError
+from vswap_kernel.errors import InputError, PluginError
 from vswap_kernel.registry import Registry
 from vswap_kernel.run import RunOutcome, run_config
 from vswap_kernel.store import Store
@@ -90,9 +90,38 @@ def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_
 
 
 def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    with pytest.raises(PluginError, match=r"tracker 'short' \(vswap-small 0\.3\) returned 5 frames for a video of 6"):
+    with pytest.raises(PluginError, match=r"tracker 'short' \(vswap-small 0\.3\) returned frames 5, expected 6"):
         run(tracker={"name": "short"})
     assert [entry.stage for entry in Store(tmp_path / "store").entries()] == ["source"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"tracker": {"name": "renaming"}}, r"tracker 'renaming' .* returned names \('NOSE', 'TAIL'\)"),
+        ({"masks": {"name": "tiny"}}, r"masks 'tiny' .* returned size \(3, 3\), expected \(24, 16\)"),
+    ],
+)
+def test_an_answer_of_another_kind_is_not_stored(run, tmp_path: Path, fields: dict[str, object], message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(PluginError, match=message):
+        run(**fields)
+    assert not {"masks", "tracks"} <= {entry.stage for entry in Store(tmp_path / "store").entries()}
+
+
+def test_a_displacement_that_is_not_valid_hides_the_target(run) -> None:  # type: ignore[no-untyped-def]
+    outcome = run(canonical={"name": "bent"}, edit={"move": {"nose": [9, 5]}})
+    assert not PointTracks.load(stage_folder(outcome, "targets")).visible.any()
+
+
+def test_each_component_is_given_the_seed_only_if_it_says_so(run) -> None:  # type: ignore[no-untyped-def]
+    small_plugin.Sprite.seen_seeds.clear()
+    for name in ("sprite", "random-sprite"):
+        with pytest.raises(PluginError, match="AssertionError"):  # picky is given no masks
+            run("seed=7", masks=None, swapper={"name": "picky"}, concept={"name": name}, metrics=[])
+    assert small_plugin.Sprite.seen_seeds == []  # prepare is given no concept
+    for name in ("sprite", "random-sprite"):
+        run("seed=7", swapper={"name": "picky"}, concept={"name": name}, out=name)
+    assert small_plugin.Sprite.seen_seeds == [0, 7]
 
 
 def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -178,10 +207,48 @@ def test_an_output_that_cannot_be_written_is_one_line(run, tmp_path: Path) -> No
         run(out="file/run")
 
 
-def test_a_damaged_result_is_told_with_the_way_out(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    outcome = run()
-    tracks = (stage_folder(outcome, "tracks") / "arrays.safetensors").resolve()
-    tracks.chmod(0o644)
-    tracks.write_bytes(b"\0\0\0")
-    with pytest.raises(StoreError, match="not a readable safetensors file"):
-        run()
+@pytest.mark.parametrize("damage", [b"", b"other bytes of whatever length", "flip"])
+def test_a_damaged_result_is_told_of_and_computed_again(
+    job: Job, registry: Registry, tmp_path: Path, damage: bytes | str
+) -> None:
+    first = run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry)
+    whole, seen = first.video.read_bytes(), []
+    stored = (first.folder / "stages" / "result" / "result.mp4").resolve()
+    stored.chmod(0o644)
+    stored.write_bytes(damage if isinstance(damage, bytes) else whole[:-1] + b"x")
+    again = run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry, observer=seen.append)
+    assert again.video.read_bytes() == whole
+    if damage == "flip":  # of the right size: only reading it tells
+        assert "result.mp4" in next(event.message for event in seen if event.kind == "warning")
+
+
+def test_another_run_into_the_same_folder_leaves_nothing_old_beside_what_is_new(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run("output.format=gif")
+    with pytest.raises(PluginError):
+        run(tracker={"name": "crashing"})
+    assert not {"result.gif", "metrics.json"} & {path.name for path in (tmp_path / "run").iterdir()}
+
+
+def test_a_run_folder_that_holds_an_input_is_refused(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    before = (tmp_path / "points.json").read_text()
+    with pytest.raises(InputError, match="which this run reads; choose another with --out"):
+        run(out=".")
+    assert (tmp_path / "points.json").read_text() == before
+
+
+def test_masks_that_hold_no_point_are_refused(run) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(InputError, match="none of the points is on the subject's mask in frame 2"):
+        run(masks={"name": "nothing"})
+
+
+def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    import os
+
+    run()
+    store = Store(tmp_path / "store")
+    for entry in store.entries():
+        os.utime(entry.path / "manifest.json", (1e9, 1e9))
+    run("tracker.step=[0, 0]", out="other")
+    pruned = {entry.stage for entry in store.prune(older_than=1e6)}
+    assert "tracks" in pruned
+    assert "source" not in pruned

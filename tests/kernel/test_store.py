@@ -7,10 +7,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vswap_kernel.errors import StoreError
 from vswap_kernel.store import Store, content_digest
+from vswap_kernel.types import Video
 
 
 def fill(store: Store, key: str, content: bytes = b"content", stage: str = "tracks") -> None:
@@ -63,6 +65,29 @@ def test_stored_files_are_read_only_and_damage_is_found(tmp_path: Path) -> None:
     assert store.damaged("k") == ["data.bin"]
     assert [entry.key for entry in store.prune(only_damaged=True)] == ["k"]
     assert not store.has("k")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}"])
+def test_an_entry_whose_manifest_is_damaged_is_listed_and_pruned(tmp_path: Path, content: str) -> None:
+    store = Store(tmp_path)
+    fill(store, "good")
+    fill(store, "bad")
+    manifest = store.path("bad") / "manifest.json"
+    manifest.write_text(content)
+    assert {entry.key: entry.stage for entry in store.entries()} == {"good": "tracks", "bad": "damaged"}
+    assert [entry.key for entry in store.prune(only_damaged=True)] == ["bad"]
+    assert store.has("good")
+
+
+def test_a_frame_file_that_a_killed_run_sealed_can_be_written_again(tmp_path: Path) -> None:
+    chunk = np.zeros((1, 2, 2, 3), np.uint8)
+    path = tmp_path / "frames.safetensors"
+    first = Video.stream([chunk], path, 10)
+    (tmp_path / "entry").mkdir()
+    first.save(tmp_path / "entry")
+    path.chmod(0o444)
+    Video.stream([chunk + 1], path, 10)
+    assert (first.frames == 0).all(), "the stored frames are another file"
 
 
 def test_pruning_removes_what_was_used_longest_ago(tmp_path: Path) -> None:

@@ -547,3 +547,31 @@ def test_a_real_folder_and_its_masks_fit_each_other():
     assert masks.shape == read(folder / "frames", start=10, frames=3, size=(214, 120)).shape[:3]
     assert masks.max() == 255
     assert 0.02 < (masks > 127).mean() < 0.5
+
+
+def test_a_stride_beyond_the_end_of_a_long_clip_leaves_one_frame(tmp_path):
+    frames = np.zeros((260, 16, 16, 3), np.uint8)
+    write_video(tmp_path / "long.mp4", [frames], 24)
+    source = open_source(tmp_path / "long.mp4")
+    selection = Selection(0, None, 300)
+    edited = list(read_frames(source, selection))
+    assert len(edited[0]) == 1
+    write_result(tmp_path / "result.mp4", source, selection, edited)
+    assert open_source(tmp_path / "result.mp4").frames == 1
+
+
+def test_what_is_neither_file_nor_folder_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        open_source(tmp_path / "pipe.mp4")
+
+
+def test_a_long_clip_is_written_with_the_same_bytes_every_time(shared, tmp_path):
+    """With x264's macroblock tree, which is on by default, it isn't."""
+    source = open_source(shared / "clips" / "car-turn" / "frames")
+    frames = np.concatenate(list(read_frames(source, Selection(0, 40))))
+    written = set()
+    for _ in range(3):
+        write_video(tmp_path / "clip.mp4", [frames], 24)
+        written.add((tmp_path / "clip.mp4").read_bytes())
+    assert len(written) == 1

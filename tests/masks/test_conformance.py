@@ -15,4 +15,4 @@ class TestFiles(MasksConformance):
     def options_for(self, case: Case, folder: Path) -> Mapping[str, Any]:
         for number, mask in enumerate(case.masks.frames):
             write_png(folder / f"{number:03d}.png", mask[..., None].repeat(3, -1))
-        return {"path": folder}
+        return {"path": folder, "grow": 0, "feather": 0}

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vswap_kernel.api import Context
+from small_network import write_mean
+from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, Masks, PointQueries, Video
 
@@ -13,7 +14,7 @@ pytest.importorskip("onnxruntime")
 
 from vswap_masks.components import follow_subject, label_parts  # noqa: E402
 from vswap_masks.register import U2NetOptions  # noqa: E402
-from vswap_masks.u2net import U2Net  # noqa: E402
+from vswap_masks.u2net import U2Net, preflight  # noqa: E402
 
 
 def queries(*xy: tuple[float, float], frame: int = 0) -> PointQueries:
@@ -68,13 +69,27 @@ def test_a_subject_that_falls_into_parts_keeps_them() -> None:
     np.testing.assert_array_equal(found[2], split)
 
 
-def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
+def test_what_is_no_model_is_refused_while_planning(tmp_path: Path) -> None:
     wrong = tmp_path / "model.onnx"
     wrong.write_text("no model")
-    component = U2Net(U2NetOptions(model=wrong), Context(tmp_path))
-    with pytest.raises(InputError, match=r"model\.onnx: not a usable ONNX model") as raised:
-        component.segment(Video(np.zeros((1, 48, 64, 3), np.uint8), 25.0), queries((3.0, 3.0)))
-    assert "\n" not in str(raised.value)
+    facts = Facts(1, (64, 48), ())
+    with pytest.raises(InputError, match=r"model\.onnx: not a usable ONNX model"):
+        preflight(U2NetOptions(model=wrong), facts)
+    preflight(U2NetOptions(model=write_mean(tmp_path / "mean.onnx")), facts)
+
+
+def test_the_colours_are_normalised_as_the_options_say(tmp_path: Path) -> None:
+    picture = np.repeat(np.array([[[0, 0, 0], [255, 0, 0], [255, 255, 255]]], np.uint8), 2, axis=1).repeat(4, axis=0)
+    model = write_mean(tmp_path / "mean.onnx")
+
+    def found(normalisation: str) -> list[bool]:
+        # red is 1/3 of the way from black to white as IS-Net sees it, 0.3291 as ImageNet's deviations have it
+        options = {"threshold": 0.331, "keep": "all", "grow": 0, "feather": 0, "normalisation": normalisation}
+        masks = segment(tmp_path / normalisation, model, Video(picture[None], 24.0), queries(), **options)
+        return list(masks.frames[0, 0] > 0)
+
+    assert found("isnet") == [False, False, True, True, True, True]
+    assert found("imagenet") == [False, False, False, False, True, True]
 
 
 @pytest.fixture(scope="module")

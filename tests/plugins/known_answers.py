@@ -149,7 +149,7 @@ def plugin() -> ModuleType:
     module = ModuleType("known")
     for family, hook, capabilities in (
         ("Tracker", "vswap_trackers", ()),
-        ("Masker", "vswap_masks", ("segments",)),
+        ("Masker", "vswap_masks", ()),
         ("Canonical", "vswap_canonicals", ()),
         ("Concept", "vswap_concepts", ("cutout",)),
         ("Swapper", "vswap_swappers", ()),

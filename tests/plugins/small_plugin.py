@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -15,6 +15,7 @@ from vswap_kernel.api import SWAP_ONLY, ComponentSpec, Context, Facts, InputPath
 from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import MetricCase, SwapJob
 from vswap_kernel.types import (
+    Cutout,
     DisplacementField,
     Masks,
     Measurement,
@@ -87,6 +88,13 @@ class Middle:
         height, width = masks.shape[1:]
         masks[:, height // 4 : height // 2, width // 4 : width // 2] = 255
         return Masks(masks)
+
+
+class NoMasks(Middle):
+    """Finds nothing."""
+
+    def segment(self, video: Video, queries: PointQueries, /) -> Masks:
+        return Masks(np.zeros(video.frames.shape[:3], np.uint8))
 
 
 class Weights(Options):
@@ -186,6 +194,49 @@ class PaintSwapper:
         )
 
 
+class SpriteOptions(Options):
+    """Options of `sprite`."""
+
+    shade: int = Field(0, description="grey of the picture")
+
+
+class Sprite:
+    """A grey picture; `seen_seeds` notes what seed each was made with."""
+
+    seen_seeds: ClassVar[list[int]] = []
+
+    def __init__(self, options: SpriteOptions, context: Context) -> None:
+        self.seen_seeds.append(context.seed)
+        self.rgba = np.full((4, 4, 4), options.shade, np.uint8)
+
+    def cutout(self) -> Cutout:
+        return Cutout(self.rgba, ("nose",), np.zeros((1, 2), np.float32))
+
+
+class BentCanonical(CopyCanonical):
+    """Says that nothing it did is valid."""
+
+    def propagate(self, fitted: Path, tracks: PointTracks, edit: PointEdit, /) -> DisplacementField:
+        field = super().propagate(fitted, tracks, edit)
+        return DisplacementField(field.names, field.delta, np.zeros_like(field.valid))
+
+
+class RenamingTracker(DriftTracker):
+    """Breaks its contract: it gives the points other names."""
+
+    def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
+        tracks = super().track(video, queries)
+        names = tuple(name.upper() for name in tracks.names)
+        return PointTracks(names, tracks.xy, tracks.visible, tracks.confidence, tracks.size)
+
+
+class TinyMasks(Middle):
+    """Breaks its contract: its masks are of another size."""
+
+    def segment(self, video: Video, queries: PointQueries, /) -> Masks:
+        return Masks(np.zeros((len(video), 3, 3), np.uint8))
+
+
 class ShareChanged:
     """The share of pixels that differ from the source's."""
 
@@ -202,6 +253,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
     yield ComponentSpec("drift", "small_plugin:DriftTracker", Drift, "points on a straight line")
     yield ComponentSpec("short", "small_plugin:ShortTracker", Drift, "breaks its contract")
     yield ComponentSpec("crashing", "small_plugin:CrashingTracker", Drift, "raises")
+    yield ComponentSpec("renaming", "small_plugin:RenamingTracker", Drift, "breaks its contract")
     yield ComponentSpec("sleepy", "small_plugin:SleepyTracker", Drift, "sleeps")
     yield ComponentSpec("absent", "small_plugin:Nothing", requires=("no_such_package",), install="pip install no-such")
     yield ComponentSpec("unloadable", "small_plugin:Nothing", summary="its class is not there")
@@ -210,6 +262,8 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
 @hookimpl
 def vswap_masks() -> Iterable[ComponentSpec]:
     yield ComponentSpec("middle", "small_plugin:Middle", summary="a rectangle")
+    yield ComponentSpec("nothing", "small_plugin:NoMasks", summary="finds nothing")
+    yield ComponentSpec("tiny", "small_plugin:TinyMasks", summary="breaks its contract")
     yield ComponentSpec("borrowing", "small_plugin:BorrowingMasker", accepts={"backbone": ("little-unet",)})
 
 
@@ -225,8 +279,17 @@ def vswap_embedders() -> Iterable[ComponentSpec]:
 
 
 @hookimpl
+def vswap_concepts() -> Iterable[ComponentSpec]:
+    yield ComponentSpec("sprite", "small_plugin:Sprite", SpriteOptions, "a grey picture", capabilities=("cutout",))
+    yield ComponentSpec(
+        "random-sprite", "small_plugin:Sprite", SpriteOptions, "seeded", capabilities=("cutout",), seeded=True
+    )
+
+
+@hookimpl
 def vswap_canonicals() -> Iterable[ComponentSpec]:
     yield ComponentSpec("copy", "small_plugin:CopyCanonical", summary="the move, everywhere")
+    yield ComponentSpec("bent", "small_plugin:BentCanonical", summary="valid nowhere")
 
 
 @hookimpl

@@ -9,10 +9,10 @@ from vswap_kernel.types import Video
 from vswap_swappers.camera import (
     View,
     camera_path,
-    estimate_motion,
     fit_motion,
     largest_step,
     motion_between,
+    refine_motion,
     track_both_ways,
 )
 
@@ -60,7 +60,7 @@ def test_what_is_masked_does_not_pull_the_camera_along() -> None:
     subject[20:100, 30:110] = True
     first[subject] = texture(2, SIZE)[subject]
     second[subject] = np.roll(texture(2, SIZE), 9, axis=1)[subject]
-    motion, support = estimate_motion(View.of(first, subject), View.of(second, subject), np.eye(3), "homography")
+    motion, support = refine_motion(View.of(first, subject), View.of(second, subject), np.eye(3), "homography")
     exact = truth[1] @ np.linalg.inv(truth[0])
     assert support > 20
     assert largest_step(motion @ np.linalg.inv(exact), SIZE) < 0.7
@@ -71,14 +71,14 @@ def test_a_guess_is_corrected_between_frames_far_apart() -> None:
     exact = truth[15] @ np.linalg.inv(truth[0])
     guess = np.array([[1, 0, 5.0], [0, 1, -4.0], [0, 0, 1]]) @ exact
     views = [View.of(seen_by(world, truth[i]), NOTHING) for i in (0, 15)]
-    motion, _ = estimate_motion(*views, guess, "homography")
+    motion, _ = refine_motion(*views, guess, "homography")
     assert largest_step(motion @ np.linalg.inv(exact), SIZE) < 0.7
 
 
 def test_a_blank_frame_leaves_the_guess_as_it_is() -> None:
     blank = View.of(np.full((SIZE[1], SIZE[0], 3), 90, np.uint8), NOTHING)
     guess = np.array([[1, 0, 7.0], [0, 1, 0], [0, 0, 1]])
-    motion, support = estimate_motion(blank, blank, guess, "homography")
+    motion, support = refine_motion(blank, blank, guess, "homography")
     assert support == 0
     np.testing.assert_allclose(motion, guess)
 
@@ -131,6 +131,6 @@ def test_large_frames_are_measured_reduced_and_the_motion_is_of_the_full_size() 
     nothing = np.zeros(first.shape[:2], bool)
     view = View.of(first, nothing)
     assert max(view.gray.shape) == 640
-    motion, _ = estimate_motion(view, View.of(second, nothing), np.eye(3), "homography")
+    motion, _ = refine_motion(view, View.of(second, nothing), np.eye(3), "homography")
     exact = np.array([[1, 0, -12.0], [0, 1, 0], [0, 0, 1]])
     assert largest_step(motion @ np.linalg.inv(exact), (1200, 600)) < 1.0

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from vswap_kernel.types import PointTracks
-from vswap_swappers.carry import estimate_motion
+from vswap_swappers.carry import estimate_motion, no_fold
 from vswap_swappers.register import WarpOptions
 from vswap_swappers.silhouette import Silhouette
 from vswap_swappers.smoothing import bridge, smooth
 from vswap_swappers.source_shape import fits_better_mirrored
+from vswap_swappers.thin_plate import ThinPlate
 
 FRAMES = 12
 POINTS = np.array([[20, 30], [90, 25], [30, 80], [85, 90], [55, 50], [60, 20]], np.float64)
@@ -114,6 +115,17 @@ def test_a_hidden_outlier_changes_nothing(model):
         np.testing.assert_allclose(stirred.forward(frame, POINTS), calm.forward(frame, POINTS), atol=1e-6)
 
 
+@pytest.mark.parametrize("model", ["similarity", "affine", "thin-plate"])
+def test_a_visible_point_that_slid_off_the_subject_hardly_takes_it_along(model):
+    clean = tracks(POINTS)
+    slid = clean.xy.copy()
+    slid[4:9, 2] += [60, -40]
+    calm, pulled = estimate(clean, model=model), estimate(hidden(clean, slid, clean.visible), model=model)
+    others = np.delete(POINTS, 2, axis=0)
+    for frame in range(FRAMES):
+        np.testing.assert_allclose(pulled.forward(frame, others), calm.forward(frame, others), atol=2.0)
+
+
 def test_a_point_that_goes_into_hiding_does_not_make_a_subject_of_other_proportions_jump():
     longer = POINTS * [1.5, 0.8]
     given = tracks(longer, lambda frame: (np.eye(2), np.zeros(2)))
@@ -141,6 +153,15 @@ def test_a_thin_plate_without_stiffness_passes_through_its_points():
         assert np.abs(motion.forward(frame, POINTS) - given.xy[frame]).max() < 0.1
 
 
+def test_a_thin_plate_bends_nothing_far_from_its_points():
+    plate = ThinPlate.at(POINTS, 0.0)
+    asked = np.array([[3.0, -2], [-2, 3], [2, 2], [-3, -2], [1, 4], [0, -3]])
+    bend = plate.solve @ asked
+    np.testing.assert_allclose(plate.operator(POINTS) @ bend, asked, atol=1e-6)
+    far = POINTS.mean(0) + 400 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1], [0.7, 0.7]])
+    assert np.abs(plate.operator(far) @ bend).max() < 0.01
+
+
 def test_a_drag_of_one_point_moves_it_and_leaves_the_others():
     given = tracks(POINTS)
     moved = given.xy.copy()
@@ -149,6 +170,29 @@ def test_a_drag_of_one_point_moves_it_and_leaves_the_others():
     placed = motion.forward(3, POINTS) - given.xy[3]
     assert placed[4, 0] > 4
     assert np.abs(np.delete(placed, 4, axis=0)).max() < 1.5
+
+
+def test_a_stiff_plate_follows_a_drag_less():
+    given = tracks(POINTS)
+    moved = given.xy.copy()
+    moved[:, 4] += [6, 0]
+    dragged = hidden(given, moved, given.visible)
+    loose, stiff = (
+        estimate(given, targets=dragged, smoothing=0, stiffness=stiffness).forward(3, POINTS[4:5])[0, 0]
+        for stiffness in (0.0, 10.0)
+    )
+    assert stiff - given.xy[3, 4, 0] < 0.5 * (loose - given.xy[3, 4, 0])
+
+
+def test_a_bend_that_is_too_steep_in_one_frame_is_taken_back_gradually():
+    plate = ThinPlate.at(POINTS, 0.0)
+    bend = plate.solve @ np.array([[3.0, -2], [-2, 3], [2, 2], [-3, -2], [1, 4], [0, -3]])
+    size = np.where(np.arange(31) == 15, 8.0, 0.5)
+    kept = no_fold(plate, size[:, None, None] * bend, EXTENT, 2.0)
+    gain = (kept / (size[:, None, None] * bend))[:, 0, 0]
+    assert gain[15] < 0.5
+    np.testing.assert_allclose(gain[[0, 30]], 1.0, atol=0.01)
+    assert np.abs(np.diff(gain)).max() < 0.3 * (1 - gain[15])
 
 
 def test_even_a_torn_arrangement_does_not_fold_over():

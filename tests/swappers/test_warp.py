@@ -116,6 +116,69 @@ def test_what_stood_in_front_of_the_old_subject_stands_in_front_of_the_new_one(s
     assert (off.subject.frames[12, 30:50, 62:68] > 200).all()
 
 
+def banded(frames: range, seen_there: bool = False) -> SwapJob:
+    """`scene` in which the box has a green band, taken out of its mask, in some frames; a fifth point is on it."""
+    job = scene()
+    video, masks = job.video.frames.copy(), job.masks.frames.copy()
+    for frame in frames:
+        left = 10 + 2 * frame
+        video[frame, 24:55, left + 14 : left + 26] = (40, 220, 40)
+        masks[frame, 24:55, left + 14 : left + 26] = 0
+    middle = job.tracks.xy[:, :1] + np.float32((20, 15))
+    seen = np.ones((FRAMES, 1), bool)
+    seen[list(frames)] = seen_there
+    xy, visible = np.concatenate([job.tracks.xy, middle], 1), np.concatenate([job.tracks.visible, seen], 1)
+    tracks = PointTracks((*job.tracks.names, "e"), xy, visible, np.ones(visible.shape, np.float32), job.tracks.size)
+    return SwapJob(Video(video, 24.0), tracks, tracks, masks=Masks(masks))
+
+
+def test_what_is_in_front_for_several_frames_hides_and_what_is_there_for_one_does_not(swap, tmp_path):
+    lasting = swap(banded(range(8, 12)), tmp_path / "lasting", red_box()).subject.frames
+    once = swap(banded(range(9, 10)), tmp_path / "once", red_box()).subject.frames
+    assert (lasting[9, 30:50, 44:52] < 30).all()
+    assert (once[9, 30:50, 44:52] > 250).all()
+
+
+def test_a_visible_point_tells_that_nothing_is_in_front_of_it(swap, tmp_path):
+    subject = swap(banded(range(8, 12), seen_there=True), tmp_path, red_box()).subject.frames
+    assert all((subject[frame, 30:50, 26 + 2 * frame : 34 + 2 * frame] > 250).all() for frame in range(8, 12))
+
+
+def test_what_covers_an_end_of_the_subject_for_a_while_hides_it(swap, tmp_path):
+    job = scene()
+    video, masks = job.video.frames.copy(), job.masks.frames.copy()
+    visible = job.tracks.visible.copy()
+    for frame in range(8, 12):  # nothing of the subject lies beyond the cover, only the frames before and after tell
+        right = 10 + 2 * frame + 41
+        video[frame, 20:60, right - 14 : right + 4] = (40, 220, 40)
+        masks[frame, :, right - 14 :] = 0
+        visible[frame, 1:3] = False
+    tracks = PointTracks(job.tracks.names, job.tracks.xy, visible, job.tracks.confidence, job.tracks.size)
+    covered = SwapJob(Video(video, 24.0), tracks, tracks, masks=Masks(masks))
+    subject = swap(covered, tmp_path, red_box()).subject.frames
+    assert (subject[9, 30:50, 59:66] < 30).all()
+    assert (subject[9, 30:50, 39:49] > 250).all()
+
+
+def test_the_new_subject_is_as_light_as_the_scene_and_gets_darker_with_it(swap, tmp_path):
+    job = scene()
+    fading = np.linspace(1.0, 0.5, FRAMES)[:, None, None, None]
+    video = Video((job.video.frames * fading).astype(np.uint8), 24.0)
+    dimmed = SwapJob(video, job.tracks, job.targets, masks=job.masks)
+
+    dark = red_box().cutout()
+    dark.rgba[..., :3] //= 4
+
+    def reds(strength: float) -> list[int]:
+        frames = swap(dimmed, tmp_path / str(strength), Picture(dark), colour_match=strength).video.frames
+        return [int(frames[frame, 40, 10 + 2 * frame + 20, 0]) for frame in (2, 17)]
+
+    assert reds(0) == [50, 50]
+    early, late = reds(1)
+    assert early > 70
+    assert late < 0.85 * early
+
+
 def test_holes_in_a_noisy_mask_punch_none_in_the_new_subject(swap, tmp_path):
     job, generator = scene(), np.random.default_rng(3)
     masks = job.masks.frames.copy()

@@ -10,7 +10,6 @@ from vswap_kernel.pictures import read_image
 from vswap_kernel.points import read_points
 from vswap_toybox.anatomy import POINT_NAMES
 from vswap_toybox.clip import clip, drag
-from vswap_toybox.contact import contact_sheet
 from vswap_toybox.cutout import render_cutout
 from vswap_toybox.subject import CLASSES, Subject
 from vswap_toybox.writing import write_clip
@@ -178,8 +177,3 @@ def test_writing_a_shorter_clip_over_a_longer_one_leaves_no_old_frames(tmp_path)
     write_clip(clip(1, frames=4, size=(32, 32)), tmp_path)
     write_clip(clip(1, frames=2, size=(32, 32)), tmp_path)
     assert [path.name for path in sorted((tmp_path / "source").iterdir())] == ["00000.png", "00001.png"]
-
-
-def test_a_contact_sheet_has_two_rows_a_clip():
-    sheet = contact_sheet([clip(1, **SMALL), clip(2, **SMALL)], columns=3)
-    assert sheet.shape == (4 * (64 + 2), 3 * (96 + 2), 3)

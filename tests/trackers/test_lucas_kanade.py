@@ -69,6 +69,18 @@ def test_on_its_keyframe_a_point_is_exactly_where_it_was_set() -> None:
     np.testing.assert_array_equal(found.confidence[asked.frame, every], 1.0)
 
 
+def test_steps_that_are_each_a_little_off_do_not_add_up_to_a_drift() -> None:
+    big, frames = texture(300, 400), 60
+    turned = [cv2.getRotationMatrix2D((104.0, 88.0), 0.5 * t, 1 + 0.004 * t) for t in range(frames)]
+    maps = [matrix + np.array([[0, 0, 0.37 * t - 40], [0, 0, 0.23 * t - 40]]) for t, matrix in enumerate(turned)]
+    pictures = [cv2.warpAffine(big, matrix, (128, 96), flags=cv2.INTER_CUBIC) for matrix in maps]
+    asked = queries(SPREAD)
+    found = track(Video(np.stack(pictures), 25.0), asked)
+    still = (asked.xy - maps[0][:, 2]) @ np.linalg.inv(maps[0][:, :2]).T
+    truth = still @ maps[-1][:, :2].T + maps[-1][:, 2]
+    assert np.linalg.norm(found.xy[-1] - truth, axis=1).max() < 0.25
+
+
 def test_points_that_leave_the_frame_are_not_visible_and_stay_finite() -> None:
     found = track(panned(20, (6, 0)), queries([(20.0, 30.0), (25.0, 60.0), (100.0, 45.0)]))
     outside = found.xy[..., 0] > 127.5

@@ -121,7 +121,7 @@ def check_masks_shape(make: Maker, case: Case, scratch: Path) -> None:
     expect(case, shape == case.masks.frames.shape, f"masks of shape {case.masks.frames.shape}", shape)
 
 
-@check("masks", capability="segments")
+@check("masks")
 def check_masks_overlap(make: Maker, case: Case, scratch: Path) -> None:
     """The masks cover the subject."""
     found, truth = make.answer(case, scratch).frames > 127, case.masks.frames > 127

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 import cv2
 import numpy as np
 
 from vswap_concepts.matte import decontaminated, largest_component, tightened
 from vswap_concepts.register import PhotoOptions
-from vswap_concepts.salient_subject import segment
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError, nearest_first
 from vswap_kernel.pictures import read_image
 from vswap_kernel.points import PointsFile, read_points
 from vswap_kernel.types import ByteArray, Cutout
+from vswap_salience.model import SalienceModel, check_model
 
 
 def _placed(file: PointsFile, size: tuple[int, int]) -> PointsFile:
@@ -33,7 +35,9 @@ def preflight(options: PhotoOptions, facts: Facts) -> None:
     """Check the points against the picture and against the video's.
 
     Raises:
-        InputError: a point outside the picture; no name in common; no way to cut the subject out.
+        InputError: a point outside the picture; no name in common; no way to cut the subject out; a model that is no
+            U^2-Net.
+        MissingExtraError: a model is needed and onnxruntime isn't installed.
     """
     file = read_points(options.points)
     image = read_image(options.image)
@@ -44,7 +48,20 @@ def preflight(options: PhotoOptions, facts: Facts) -> None:
             f"in the video {', '.join(facts.point_names)} (for {file.names[0]!r}: "
             f"{nearest_first(file.names[0], facts.point_names)})"
         )
+    _refuse_misspelt(file, facts.point_names)
     _require_cutout(options, image)
+    if options.mask is None and options.model is not None:
+        check_model(options.model)
+
+
+def _refuse_misspelt(file: PointsFile, names: tuple[str, ...]) -> None:
+    """A picture may have more points than the video, or fewer; two that nearly have one name are a slip."""
+    free = {name.lower(): name for name in names if name not in file.names}
+    for name in (name for name in file.names if name not in names):
+        for near in get_close_matches(name.lower(), free, n=1, cutoff=0.74):
+            if [c for c in near if c.isdigit()] == [c for c in name if c.isdigit()]:
+                other = free[near]
+                raise InputError(f"{file.path}: point {name!r} is not in the video, but {other!r} is; name them alike")
 
 
 def _require_cutout(options: PhotoOptions, image: ByteArray) -> None:
@@ -55,7 +72,8 @@ def _require_cutout(options: PhotoOptions, image: ByteArray) -> None:
         )
 
 
-def _alpha(options: PhotoOptions, image: ByteArray) -> ByteArray:
+def _alpha(options: PhotoOptions, image: ByteArray, device: str) -> ByteArray:
+    """Alpha uint8 [H, W] of a picture uint8 [H, W, 4], from the mask, the model or its own transparency."""
     _require_cutout(options, image)
     if options.mask is not None:
         mask = read_image(options.mask)
@@ -66,7 +84,8 @@ def _alpha(options: PhotoOptions, image: ByteArray) -> ByteArray:
             )
         return np.asarray(cv2.cvtColor(mask[..., :3], cv2.COLOR_RGB2GRAY), np.uint8)
     if options.model is not None:
-        return tightened(segment(np.ascontiguousarray(image[..., :3]), options.model))
+        found = SalienceModel(options.model, device=device).likelihood(np.ascontiguousarray(image[..., :3]))
+        return tightened(np.asarray(np.rint(found * 255), np.uint8))
     return np.ascontiguousarray(image[..., 3])
 
 
@@ -85,7 +104,7 @@ class Photo:
         """
         image = read_image(self._options.image)
         points = _placed(read_points(self._options.points), (image.shape[1], image.shape[0]))
-        alpha = largest_component(_alpha(self._options, image))
+        alpha = largest_component(_alpha(self._options, image, self._context.device))
         if not (alpha > 127).any():
             raise InputError(f"{self._options.image}: no subject left after cutting it out; give a better mask")
         rgb = decontaminated(np.ascontiguousarray(image[..., :3]), alpha)

@@ -56,4 +56,5 @@ def vswap_masks() -> Iterable[ComponentSpec]:
         "the salient subject, found by a U^2-Net in ONNX",
         requires=("onnxruntime", "cv2"),
         install="pip install 'vswap[onnx,opencv]'",
+        preflight="vswap_masks.u2net:preflight",
     )

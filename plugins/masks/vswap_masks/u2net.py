@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from vswap_kernel.api import Context
+from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, ByteArray, Masks, PointQueries, Video
 from vswap_masks.components import follow_subject, label_parts
 from vswap_masks.grow import grow_and_feather
 from vswap_masks.register import U2NetOptions
-from vswap_masks.salience import SalienceModel
+from vswap_salience.model import SalienceModel, check_model
 
 _CHUNK = 16
 
@@ -30,6 +30,7 @@ class U2Net:
 
         Raises:
             InputError: the model is no ONNX file, or not of the right kind; nothing is found at the points.
+            MissingExtraError: onnxruntime isn't installed.
         """
         scratch = self._context.scratch
         found = Masks.stream(self._find(video), scratch / "found.safetensors")
@@ -71,3 +72,13 @@ class U2Net:
                 parts = zip(subject, chosen, strict=True)
                 subject = np.stack([np.isin(label_parts(mask), labels) for mask, labels in parts])
             yield grow_and_feather(subject, self._options.grow, self._options.feather)
+
+
+def preflight(options: U2NetOptions, facts: Facts) -> None:
+    """Check the model before anything is computed.
+
+    Raises:
+        InputError: it is no ONNX file, or not of the right kind.
+        MissingExtraError: onnxruntime isn't installed.
+    """
+    check_model(options.model)

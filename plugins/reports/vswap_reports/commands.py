@@ -18,11 +18,16 @@ def add_commands(points: typer.Typer) -> None:
 def draw(
     file: Annotated[Path, typer.Argument(help="points file")],
     video: Annotated[Path, typer.Argument(help="video or folder of frames")],
-    out: Annotated[Path, typer.Option("--out", help="picture to write")] = Path("points.png"),
+    out: Annotated[Path | None, typer.Option("--out", help="picture to write (default: POINTS.png)")] = None,
 ) -> None:
     """Draw the points on their keyframe, with their names, as a PNG."""
     from vswap_reports.draw import draw_points_file
 
+    out = out or file.with_suffix(".png")
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--out {out}: a PNG is written; give a name that ends in .png")
+    if out.exists() and out.resolve() in (file.resolve(), video.resolve()):
+        raise InputError(f"--out {out}: is an input; choose another name")
     try:
         draw_points_file(file, video, out)
     except OSError as error:

@@ -97,7 +97,7 @@ def fit_motion(source: Points, target: Points, model: CameraModel, size: tuple[i
     return np.eye(3), 0
 
 
-def estimate_motion(source: View, target: View, guess: Matrix, model: CameraModel) -> tuple[Matrix, int]:
+def refine_motion(source: View, target: View, guess: Matrix, model: CameraModel) -> tuple[Matrix, int]:
     """Correct the guess of the motion that takes `source` to `target` (full-size pixels).
 
     The source is warped by the guess, so that what is left to track is small even between frames far apart.
@@ -134,7 +134,7 @@ def camera_path(
     before = views(0)
     for index in range(1, len(video)):
         view = views(index)
-        step, _ = estimate_motion(view, before, np.eye(3), model)
+        step, _ = refine_motion(view, before, np.eye(3), model)
         path[index] = normalise(path[index - 1] @ step)
         before = view
         if index % 16 == 0:

@@ -82,8 +82,15 @@ def _linear_maps(
     return np.concatenate([matrix, shift[..., None]], axis=2)
 
 
-def _no_fold(plate: ThinPlate, coefficients: Array, extent: Array, sigma: float) -> Array:
-    """The bend's coefficients, made smaller in frames where it is too steep anywhere in `extent` (x0, y0, x1, y1)."""
+def no_fold(plate: ThinPlate, coefficients: Array, extent: Array, sigma: float) -> Array:
+    """The bend's coefficients [T, N + 3, 2], made smaller around frames where it is too steep anywhere in `extent`.
+
+    Args:
+        plate: of the N points.
+        coefficients: see `Motion`.
+        extent: (x0, y0, x1, y1) in cut-out pixels.
+        sigma: over how many frames the change is spread.
+    """
     across, down = (np.linspace(extent[i], extent[i + 2], 25) for i in (0, 1))
     points = np.stack(np.meshgrid(across, down), -1).reshape(-1, 2)
     step = 0.01 * plate.radius
@@ -133,7 +140,7 @@ def estimate_motion(
     moved = smooth_points(plate.without_affine(seen), weight, options.smoothing)
     bend = options.shape * (shape - points) + moved
     coefficients = np.einsum("kn,tnj->tkj", plate.solve, bend)
-    return Motion(linear, plate, _no_fold(plate, coefficients, extent, max(options.smoothing, 1.0)))
+    return Motion(linear, plate, no_fold(plate, coefficients, extent, max(options.smoothing, 1.0)))
 
 
 def smooth_points(displacement: Array, weight: Array, sigma: float) -> Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,33 +19,16 @@ from numpy.typing import NDArray
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, ByteArray, FloatArray, Masks, Video
 from vswap_swappers.alignment import Frame, Window, align, presence_in
-from vswap_swappers.camera import CameraModel, Matrix, View, camera_path, estimate_motion, largest_step, motion_between
+from vswap_swappers.camera import CameraModel, Matrix, View, camera_path, largest_step, motion_between, refine_motion
 from vswap_swappers.patch_fill import fill_by_patches
 from vswap_swappers.push_pull import diffuse
+from vswap_swappers.register import WarpOptions
 from vswap_swappers.seam import join
 
-
-@dataclass(frozen=True)
-class PlateOptions:
-    """How the background is found.
-
-    Attributes:
-        reach: how many frames away to look for hidden background, at most.
-        step: only every step-th frame is copied from, so that neighbours in time copy the same pixels.
-        model: the richest camera motion to fit.
-        guard: pixels around the mask that aren't copied from: soft edges, errors of the mask.
-        shadow: how far below the mask nothing is copied from, as a share of its height: contact shadows, reflections.
-        remembered: how many frames with made-up background are kept to carry it from.
-    """
-
-    reach: int = 120
-    step: int = 2
-    model: CameraModel = "homography"
-    guard: int = 3
-    shadow: float = 0.12
-    remembered: int = 4
-
-
+_CAMERA: CameraModel = "homography"  # the richest motion that is fitted
+_STEP = 2  # only every second frame is copied from, so that neighbours in time copy the same pixels
+_GUARD = 3  # pixels around the mask that aren't copied from: soft edges, errors of the mask
+_REMEMBERED = 4  # frames with made-up background that are kept to carry it from
 _MARGIN = 32  # pixels around the hole that are looked at to align and to match
 _LEAST_GAIN = 0.02  # share of the hole that a further source must show; a tenth of it if nothing else shows it
 _LEAST_MADE_UP = 48  # pixels: slivers smaller than this are smoothed over, not given texture
@@ -56,7 +38,7 @@ _SEEN = 0.1  # presence from which a pixel counts as shown by a source
 
 
 def build_clean_plate(
-    video: Video, masks: Masks, out: Path, options: PlateOptions, progress: Callable[..., None]
+    video: Video, masks: Masks, out: Path, options: WarpOptions, progress: Callable[..., None]
 ) -> Video:
     """Remove the subject from every frame.
 
@@ -64,7 +46,7 @@ def build_clean_plate(
         video: uint8 [T, H, W, 3].
         masks: uint8 [T, H, W]; wherever a mask isn't 0 is replaced.
         out: an existing folder; `plate.safetensors` is written into it.
-        options: how.
+        options: reach and shadow count.
         progress: called as (done, total, note).
 
     Returns:
@@ -96,7 +78,7 @@ def _check(video: Video, masks: Masks) -> None:
 class _Builder:
     """Makes one plate; holds a handful of frames at a time, however long the video."""
 
-    def __init__(self, video: Video, masks: Masks, options: PlateOptions, progress: Callable[..., None]) -> None:
+    def __init__(self, video: Video, masks: Masks, options: WarpOptions, progress: Callable[..., None]) -> None:
         self._video, self._masks, self._options, self._progress = video, masks, options, progress
         self._cache: OrderedDict[int, Frame] = OrderedDict()
         self._made_up: OrderedDict[int, Frame] = OrderedDict()
@@ -105,7 +87,7 @@ class _Builder:
     def frames(self) -> Iterator[ByteArray]:
         """The plate, frame by frame: uint8 [1, H, W, 3]."""
         if any(chunk.any() for _, chunk in self._masks.chunks()):
-            self._path = camera_path(self._video, self._view, self._options.model, self._progress)
+            self._path = camera_path(self._video, self._view, _CAMERA, self._progress)
         for index in range(len(self._video)):
             yield self._plate(index)[None]
             if index % 8 == 7:
@@ -118,7 +100,7 @@ class _Builder:
 
     def _load(self, index: int) -> Frame:
         pixels = np.array(self._video.frames[index])
-        invalid = unreliable(self._masks.frames[index] > 0, self._options)
+        invalid = unreliable(self._masks.frames[index] > 0, self._options.shadow)
         return Frame(pixels, invalid, View.of(pixels, invalid))
 
     def _source(self, index: int) -> Frame:
@@ -151,10 +133,10 @@ class _Builder:
     def _sources(self, index: int) -> Iterator[Iterator[int]]:
         """The frames to look at, nearest first: those before `index`, and those after it."""
         for side in (-1, 1):
-            yield grid(index, side, len(self._video), self._options)
+            yield grid(index, side, len(self._video), self._options.reach)
 
     def _motion(self, source: Frame, target: Frame, guess: Matrix) -> Matrix:
-        motion, _ = estimate_motion(source.view, target.view, guess, self._options.model)
+        motion, _ = refine_motion(source.view, target.view, guess, _CAMERA)
         # A tripod is a tripod: resampling by a hundredth of a pixel would only blur.
         return np.eye(3) if largest_step(motion, self._video.size) < _STILL else motion
 
@@ -204,32 +186,35 @@ class _Builder:
         hidden = self._masks.frames[index] > 0
         plate[:] = fill_by_patches(plate, hole, avoid=target.invalid & ~hidden, seed=index)
         self._made_up[index] = Frame(plate.copy(), np.zeros_like(hole), target.view)
-        while len(self._made_up) > self._options.remembered:
+        while len(self._made_up) > _REMEMBERED:
             self._made_up.popitem(last=False)
 
 
-def unreliable(mask: BoolArray, options: PlateOptions) -> BoolArray:
-    """Where a frame shows no background that may be copied: the mask bool [H, W], grown all round and downwards."""
-    size = 2 * options.guard + 1
+def unreliable(mask: BoolArray, shadow: float) -> BoolArray:
+    """Where a frame shows no background that may be copied: the mask bool [H, W], grown all round and downwards.
+
+    `shadow` is how far it grows downwards, as a share of its height: contact shadows, reflections.
+    """
+    size = 2 * _GUARD + 1
     kernel: Any = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     grown: Any = cv2.dilate(mask.astype(np.uint8), kernel)
-    drop = int(options.shadow * cv2.boundingRect(mask.astype(np.uint8))[3])
+    drop = int(shadow * cv2.boundingRect(mask.astype(np.uint8))[3])
     below: Any = cv2.dilate(grown, np.ones((drop + 1, 1), np.uint8), anchor=(0, drop))
     result: BoolArray = below > 0
     return result
 
 
-def grid(index: int, side: int, length: int, options: PlateOptions) -> Iterator[int]:
-    """Frame numbers on one side (-1 or 1) of `index`, nearest first, at most `options.reach` away.
+def grid(index: int, side: int, length: int, reach: int) -> Iterator[int]:
+    """Frame numbers on one side (-1 or 1) of `index`, nearest first, at most `reach` away.
 
-    Multiples of `options.step` for the first four, of twice that for the next two, and so on; then the first or last
-    of the `length` frames. On a fixed grid, so that frame and frame + 1 mostly copy the same pixels.
+    Multiples of 2 nearby, of 4, 8, ... farther out; then the first or last of the `length` frames. On a
+    fixed grid, so that frame and frame + 1 mostly copy the same pixels.
     """
-    other, stride, last = index, options.step, 0 if side < 0 else length - 1
+    other, stride, last = index, _STEP, 0 if side < 0 else length - 1
     while other != last:
         other = (other // stride + 1) * stride if side > 0 else -((-other) // stride + 1) * stride
         other = min(other, last) if side > 0 else max(other, last)
-        if abs(other - index) > options.reach:
+        if abs(other - index) > reach:
             return
         yield other
         if abs(other - index) >= 4 * stride:

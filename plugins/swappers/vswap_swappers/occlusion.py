@@ -35,7 +35,7 @@ _MOVED = 0.5  # of a piece's area: so much mask beside the silhouette means that
 
 
 @dataclass(frozen=True, eq=False)
-class Silhouette:
+class Appearance:
     """The subject at rest: present float32 [h, w], the share of frames that show each part; first and last float32
     [h, w], the frames between which it is shown; colour and deviation float32 [h, w, 3]; a cut-out point c is at pixel
     (c - origin) * scale."""
@@ -65,7 +65,7 @@ def _extent(masks: Masks, motion: Motion, frames: NDArray[np.int64]) -> Array:
     return np.concatenate([middle[:2] - margin, middle[2:] + margin])
 
 
-def gather_silhouette(video: Video, masks: Masks, motion: Motion) -> Silhouette:
+def gather_appearance(video: Video, masks: Masks, motion: Motion) -> Appearance:
     """Average what up to 48 frames show of the subject."""
     frames = np.unique(np.linspace(0, len(video) - 1, min(_FRAMES, len(video))).astype(np.int64))
     extent = _extent(masks, motion, frames)
@@ -90,7 +90,7 @@ def gather_silhouette(video: Video, masks: Masks, motion: Motion) -> Silhouette:
     first, last = _first_and_last(shown, frames)
     present = sums[..., 0] / np.maximum(sums[..., 7], 1)
     colours = (mean.astype(np.float32), deviation.astype(np.float32))
-    return Silhouette(present.astype(np.float32), first, last, *colours, extent[:2], scale)
+    return Appearance(present.astype(np.float32), first, last, *colours, extent[:2], scale)
 
 
 def _first_and_last(shown: BoolArray, frames: NDArray[np.int64]) -> tuple[FloatArray, FloatArray]:
@@ -132,7 +132,7 @@ class OccluderFinder:
 
     def __init__(self, video: Video, masks: Masks, motion: Motion, tracks: PointTracks) -> None:
         self._video, self._masks, self._motion, self._tracks = video, masks, motion, tracks
-        self._silhouette = gather_silhouette(video, masks, motion)
+        self._rest = gather_appearance(video, masks, motion)
         self._factor = min(1.0, _WORK / max(video.size))
         self._found: dict[int, BoolArray] = {}
 
@@ -147,12 +147,11 @@ class OccluderFinder:
             return None
         beside = cv2.dilate(np.any(others, axis=0).astype(np.uint8), _disc(2)) > 0
         count, labels = cv2.connectedComponents(here.astype(np.uint8))
-        kept = [
-            label for label in range(1, count) if (beside & (labels == label)).sum() > 0.3 * (labels == label).sum()
-        ]
+        pieces = [labels == label for label in range(1, count)]
+        kept = [piece for piece in pieces if (beside & piece).sum() > _LASTING * piece.sum()]
         if not kept:
             return None
-        piece = cv2.dilate(np.isin(labels, kept).astype(np.uint8), _disc(4)).astype(np.float32)
+        piece = cv2.dilate(np.any(kept, axis=0).astype(np.uint8), _disc(4)).astype(np.float32)
         mask = self._masks.frames[frame]
         whole = cv2.resize(piece, self._video.size, interpolation=cv2.INTER_LINEAR) > 0.5
         return np.asarray(cv2.GaussianBlur((whole & (mask < 128)).astype(np.float32), (0, 0), 0.7), np.float32)
@@ -163,7 +162,7 @@ class OccluderFinder:
         mask = cv2.resize(self._masks.frames[frame], (width, height), interpolation=cv2.INTER_AREA) > 127
         dense = dense_inverse(self._motion, frame, np.zeros(2, np.int64), np.array(self._video.size))
         place = np.asarray(cv2.resize(dense, (width, height), interpolation=cv2.INTER_NEAREST), np.float64)
-        rest = self._silhouette
+        rest = self._rest
         at = ((place - rest.origin) * rest.scale).astype(np.float32)
         expected = _sample(rest.present, at) > _PRESENT
         size = float(np.sqrt(max(expected.sum(), 1)))
@@ -181,7 +180,7 @@ class OccluderFinder:
         points = np.rint(self._tracks.xy[frame][self._tracks.visible[frame]] * self._factor).astype(int)
         column, row = np.clip(points, 0, np.array([width, height]) - 1).T
         shown[row, column] = True
-        return _accepted(np.asarray(opened, np.uint8), Evidence(between, beside, depth, unlike, shown, size))
+        return accepted(np.asarray(opened, np.uint8), Evidence(between, beside, depth, unlike, shown, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,7 +207,7 @@ def _splits(piece: BoolArray, evidence: Evidence) -> bool:
     return int((stats[1:, cv2.CC_STAT_AREA] > _PART * evidence.size**2).sum()) > 1 if count > 2 else False
 
 
-def _accepted(pieces: ByteArray, evidence: Evidence) -> BoolArray:
+def accepted(pieces: ByteArray, evidence: Evidence) -> BoolArray:
     """The connected pieces for which all the evidence speaks."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(pieces)
     kept = []

@@ -20,10 +20,14 @@ _MOST_GAIN = 1.6
 
 @dataclass(frozen=True, eq=False)
 class SceneLight:
-    """area float64 [T], pixels of the source subject (0 where its mask is empty); centre float64 [T, 2], its centroid
-    (x, y), NaN there; exposure float64 [T], how light the
-    subject is in each frame relative to the clip, slowly varying, about 1; lightness and contrast: mean and standard
-    deviation of L* (0..100) around the subject."""
+    """The source subject's size and place, and its light, in a clip of T frames.
+
+    Attributes:
+        area: float64 [T], pixels of the subject's mask; 0 where it is empty.
+        centre: float64 [T, 2], the mask's centroid (x, y) in pixels; NaN where it is empty.
+        exposure: float64 [T], how light the subject is in each frame relative to the clip: about 1, slowly varying.
+        lightness, contrast: mean and standard deviation of L* (0..100) around the subject, over the clip.
+    """
 
     area: Array
     centre: Array
@@ -33,7 +37,8 @@ class SceneLight:
 
 
 def _subject(frames: ByteArray, masks: ByteArray) -> tuple[Array, Array, Array]:
-    """(area, centroid or NaN, mean luma or NaN) of each frame, from every second pixel of every second row."""
+    """Area [n], centroid [n, 2] and mean luma [n] of the subject in frames [n, H, W, 3], NaN where the mask [n, H, W]
+    is empty; from every second pixel of every second row."""
     inside = masks[:, ::2, ::2] > 127
     luma = frames[:, ::2, ::2].astype(np.float32) @ _LUMA
     count = inside.sum((1, 2)).astype(np.float64)
@@ -45,7 +50,10 @@ def _subject(frames: ByteArray, masks: ByteArray) -> tuple[Array, Array, Array]:
 
 
 def _surroundings(frame: ByteArray, mask: ByteArray) -> FloatArray:
-    """L* of the pixels around the subject, as far out as half its size; of the whole frame without a subject."""
+    """L* float32 [K] of the K pixels around the subject, as far out as half its size; of all without a subject.
+
+    frame uint8 [H, W, 3]; mask uint8 [H, W].
+    """
     lab = cv2.cvtColor(frame.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     inside = (mask > 127).astype(np.uint8)
     reach = max(3, int(0.5 * np.sqrt(inside.sum())))

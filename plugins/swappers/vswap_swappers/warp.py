@@ -16,7 +16,7 @@ from vswap_kernel.errors import InputError, nearest_first
 from vswap_kernel.protocols import CutoutConcept, SwapJob
 from vswap_kernel.types import ByteArray, Cutout, FrameArtefact, Masks, SwapResult, Video
 from vswap_swappers.carry import Motion, estimate_motion
-from vswap_swappers.clean_plate import PlateOptions, build_clean_plate
+from vswap_swappers.clean_plate import build_clean_plate
 from vswap_swappers.composite import Composer
 from vswap_swappers.cutout_pyramid import CutoutPyramid, opaque_extent
 from vswap_swappers.occlusion import OccluderFinder
@@ -70,8 +70,7 @@ class Warp:
         Raises:
             InputError: no masks, or masks that leave no background.
         """
-        plate = PlateOptions(reach=self._options.reach, shadow=self._options.shadow)
-        build_clean_plate(job.video, _masks_of(job), out, plate, self._context.progress)
+        build_clean_plate(job.video, _masks_of(job), out, self._options, self._context.progress)
 
     def swap(self, job: SwapJob, prepared: Path, /) -> SwapResult:
         """Carry the concept's cut-out over the clean plate.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -13,11 +13,6 @@ _INK = np.array(
     [[255, 40, 40], [40, 90, 255], [255, 230, 40], [40, 220, 90], [255, 120, 230], [255, 255, 255]], np.uint8
 )
 _GAP = 2
-
-
-def contact_sheet(clips: Iterable[Clip], *, columns: int = 8) -> ByteArray:
-    """uint8 [H, W, 3]: the `contact_rows` of each clip, one below the other."""
-    return stack_rows([row for clip in clips for row in contact_rows(clip, columns=columns)])
 
 
 def contact_rows(clip: Clip, *, columns: int = 8) -> tuple[ByteArray, ByteArray]:

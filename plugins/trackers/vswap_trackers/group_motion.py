@@ -45,6 +45,7 @@ class Similarity:
 
 
 def _as_complex(xy: FloatArray) -> NDArray[np.complex128]:
+    """Points [..., 2] as complex128 [...]."""
     return xy[..., 0].astype(np.float64) + 1j * xy[..., 1].astype(np.float64)
 
 

@@ -68,6 +68,7 @@ class Walk:
         self._before = grey
 
     def _move(self, before: ByteArray, grey: ByteArray) -> None:
+        """Take the points from the frame `before` [H, W] into the next one, `grey` [H, W]."""
         options = self._options
         flow = self._flow_of_visible(before, grey)
         self._follow_together(flow, grey)
@@ -97,7 +98,10 @@ class Walk:
         self.confidence = np.clip(trust, 0.0, 1.0).astype(np.float32)
 
     def _follow_together(self, flow: LocalFlow, grey: ByteArray) -> None:
-        """Find the common motion, and let it turn the points' surroundings and carry their second places."""
+        """Find the common motion, and let it turn the points' surroundings and carry their second places.
+
+        flow: of the N points into `grey` [H, W].
+        """
         followed, joined = np.isfinite(flow.own[:, 0]), self._joined[:, None]
         self._guided = bool(followed.any())
         if self._guided:
@@ -108,7 +112,8 @@ class Walk:
         self._carried = np.where(joined, self._bound(self._motion.apply(self._carried), grey), self.xy)
 
     def _astray(self, place: FloatArray) -> BoolArray:
-        """Which points are too far from where the common motion carries them to be on the same subject."""
+        """Which points, bool [N], are at a place [N, 2] too far from where the common motion carries them to be on the
+        same subject."""
         away = np.linalg.norm(place - self._carried, axis=1)
         centred = self._carried[self._joined] - np.median(self._carried[self._joined], axis=0)
         if len(centred) < 3:
@@ -117,7 +122,7 @@ class Walk:
         return np.asarray(away > max(self._options.stray * extent, _LEAST_STRAY))
 
     def _flow_of_visible(self, before: ByteArray, grey: ByteArray) -> LocalFlow:
-        """The flow of all points; those that aren't visible count as lost."""
+        """The flow of all N points from `before` to `grey` [H, W]; those that aren't visible count as lost."""
         options, seen = self._options, self.visible
         flow = local_flow(before, grey, self.xy[seen], options.window, options.levels, options.max_error)
         own, median = np.full((2, *self.xy.shape), np.nan, np.float32)
@@ -126,7 +131,7 @@ class Walk:
         return LocalFlow(own, median, error)
 
     def _most_likely(self, grey: ByteArray, candidates: Sequence[FloatArray], expected: FloatArray) -> FloatArray:
-        """For each point the one of the candidate places [N, 2] that looks most like the point did lately.
+        """For each point the one of the candidate places [N, 2] that looks most like the point did lately: [N, 2].
 
         Leaving the expected place [N, 2] costs up to `_LEAVING` of correlation: otherwise a point at the subject's edge
         slips to the ground behind it, bit by bit. Candidates that aren't finite are replaced by the expected place.
@@ -142,7 +147,8 @@ class Walk:
         return np.asarray(places[np.arange(len(places)), score.argmax(axis=1)])
 
     def _pull_back(self, grey: ByteArray, index: NDArray[np.intp], xy: FloatArray) -> FloatArray:
-        """Undo the small drift of those points that still look as on their keyframe."""
+        """Places xy [K, 2] of the points `index` [K], without the small drift of those that still look as on their
+        keyframe: [K, 2]."""
         anchor, linear = self._anchor[index], self._linear[index]
         home = align(grey, anchor, xy, linear)
         same = correlation(normalise(sample(grey, home, linear, self._offsets)), anchor)
@@ -152,7 +158,8 @@ class Walk:
     def _look_for(
         self, grey: ByteArray, index: NDArray[np.intp], expected: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """The best place near the expected one, by the keyframe's look or the last one seen, and its correlation."""
+        """For the points `index` [K] the best place [K, 2] near the expected one [K, 2], by the keyframe's look or the
+        last one seen, and its correlation [K]."""
         linear, radius = self._linear[index], self._options.search_radius
         if not self._guided:
             radius *= _BLIND_REACH
@@ -165,11 +172,12 @@ class Walk:
         return place, correlation(normalise(sample(grey, place, linear, self._offsets)), patch)
 
     def _bound(self, xy: FloatArray, grey: ByteArray) -> FloatArray:
-        """Hidden points stay within one frame's size of the frame, so that no guess runs away."""
+        """Places [N, 2] held within one frame's size of the frame, so that no guess of hidden points runs away."""
         size = np.array(grey.shape[::-1], np.float32)
         return np.clip(xy, -size, 2 * size)
 
 
 def _inside(xy: FloatArray, grey: ByteArray) -> BoolArray:
+    """Which places [N, 2] are on a pixel of the frame [H, W]: bool [N]."""
     height, width = grey.shape
     return np.asarray((xy >= -0.5).all(axis=1) & (xy[:, 0] <= width - 0.5) & (xy[:, 1] <= height - 0.5))

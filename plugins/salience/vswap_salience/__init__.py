@@ -1,0 +1,1 @@
+"""Salient-object networks in ONNX, shared by masks and concepts: a library, not a family, so it registers nothing."""

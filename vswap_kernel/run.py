@@ -137,6 +137,7 @@ def _ensure(
             tell(StageEvent("warning", stage.name, what))
         elif store.has(stage.key):  # before, or by another process while this one waited
             store.touch(stage.key)
+            shutil.rmtree(scratch, ignore_errors=True)  # left by one killed just after it had stored its result
             return tell(StageEvent("hit", stage.name, stage.component))
         began = time.perf_counter()
         progress = partial(_progress, tell, stage.name)

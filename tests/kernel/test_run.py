@@ -241,6 +241,16 @@ def test_masks_that_hold_no_point_are_refused(run) -> None:  # type: ignore[no-u
         run(masks={"name": "nothing"})
 
 
+def test_scratch_left_after_a_result_was_stored_goes_with_the_next_hit(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run()
+    (entry,) = [entry for entry in Store(tmp_path / "store").entries() if entry.stage == "tracks"]
+    left = tmp_path / "store" / "scratch" / entry.key
+    left.mkdir()
+    (left / "checkpoint").write_text("")
+    run()
+    assert not left.exists()
+
+
 def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     import os
 

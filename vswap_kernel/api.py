@@ -124,8 +124,8 @@ class Facts:
         return self.frames
 
 
-def _silent(done: int, total: int, note: str = "") -> None:
-    pass
+def silent(done: int, total: int, note: str = "") -> None:
+    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ class Context:
     device: str = "cpu"
     dtype: str = "float32"
     seed: int = 0
-    progress: Callable[..., None] = _silent
+    progress: Callable[..., None] = silent
     components: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -54,9 +54,6 @@ class Plan:
     """The stages of a run, in an order in which they can run."""
 
     config: RunConfig
-    source: Source
-    selection: Selection
-    queries: PointQueries
     stages: tuple[Stage, ...]
 
     @property
@@ -125,15 +122,12 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
             chosen.component.load(chosen.component.spec.preflight)(chosen.options, facts)
         elif chosen.component.missing:
             chosen.component.load("")  # says what to install
-    return Plan(config, source, selection, queries, tuple(_Builder(config, source, selection, queries).build()))
+    return Plan(config, tuple(_Builder(config, source, selection, queries).build()))
 
 
 def _described(config: RunConfig) -> dict[str, Mapping[str, Any]]:
-    families = config.families.items()
-    told = {family: chosen for family, chosen in families if chosen.component.spec.describe}
-    return {
-        family: chosen.component.load(chosen.component.spec.describe)(chosen.options) for family, chosen in told.items()
-    }
+    specs = {family: (chosen, chosen.component.spec.describe) for family, chosen in config.families.items()}
+    return {family: chosen.component.load(told)(chosen.options) for family, (chosen, told) in specs.items() if told}
 
 
 def _opened(path: Path, registry: Registry) -> Source | None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vswap_kernel.api import Context
+from vswap_kernel.api import Context, silent
 from vswap_kernel.config import Chosen, OutputConfig
 from vswap_kernel.encode import write_result
 from vswap_kernel.errors import InputError, PluginError
@@ -251,14 +251,10 @@ class Measure(Work):
     tracker: Chosen
 
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
-        tracker = _make(self.tracker, dataclasses.replace(context, progress=_ignore), "track")
+        tracker = _make(self.tracker, dataclasses.replace(context, progress=silent), "track")
         case = MetricCase(inputs["source"], inputs["swap"], inputs.get("masks"), inputs["targets"], tracker)
         measured = _make(self.metric, context, "measure").measure(case)
         _expect(self.metric, measured, Measurement).save(out)
-
-
-def _ignore(done: int, total: int, note: str = "") -> None:
-    """The tracker of a metric doesn't move the metric's bar."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 import av
 import numpy as np
@@ -22,8 +22,10 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from vswap_kernel.api import Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.pictures import PICTURES, ByteArray, Size, decode_image, natural_order, shown_size, to_mask, to_rgb
+from vswap_kernel.types import Video
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,16 +120,8 @@ def open_source(path: Path, fps: float | None = None) -> Source:
     return Source(path, "images", size, np.arange(len(files)), len(files), tick, pictures)
 
 
-class Excerpt(Protocol):
-    """What `Video` and `Facts` both tell of an edited range."""
-
-    @property
-    def first(self) -> int: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def source_frames(self) -> int | None: ...
-    def __len__(self) -> int: ...
+Excerpt = Video | Facts
+"""Both tell of an edited range: how many frames it has, and which ones of its source they are."""
 
 
 def matching(companion: Source, excerpt: Excerpt) -> Selection:

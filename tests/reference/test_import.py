@@ -222,7 +222,7 @@ def test_options_that_this_installation_lacks_are_taken_out_and_told(
     written = yaml.safe_load((tmp_path / "out" / "to_concept.yaml").read_text())
     registry, said = Registry.discover(), capsys.readouterr().err
     for family in ("backbone", "motion", "concept", "embedder", "tracker", "canonical"):
-        known = {"name", *registry.spec(family, written[family]["name"]).options.model_fields}
+        known = {"name", *registry.get(family, written[family]["name"]).spec.options.model_fields}
         assert written[family].keys() <= known
     made = translate(path, tmp_path, tmp_path / "out")
     for option in made.configs["to_concept"]["swapper"].keys() - written["swapper"].keys():

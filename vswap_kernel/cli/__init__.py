@@ -12,7 +12,6 @@ from rich.markup import escape
 
 from vswap_kernel.cli.output import AsJson, StorePath, err, open_store, out, registry, show, state
 from vswap_kernel.cli.plugins import plugins
-from vswap_kernel.cli.points import points
 from vswap_kernel.cli.store import store
 from vswap_kernel.errors import VswapError
 from vswap_kernel.registry import Registry
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from vswap_kernel.plan import Plan
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+points = typer.Typer(no_args_is_help=True, help="Points files: write, check, draw.")
 GROUPS = {"plugins": plugins, "points": points, "store": store}
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from vswap_kernel.cli.output import AsJson, err, out, registry, show, state
-from vswap_kernel.errors import ConfigError, InputError, nearest_first
+from vswap_kernel.cli.output import AsJson, out, registry, show, state
+from vswap_kernel.errors import InputError, nearest_first
 from vswap_kernel.hooks import FAMILIES
 
 plugins = typer.Typer(no_args_is_help=True, help="What is installed, and does it work?")
@@ -22,8 +20,7 @@ def plugins_list(as_json: AsJson = False) -> None:
     """List plugins and components, with what is wrong where something is."""
     found = registry()
     rows = [
-        {"plugin": p.name, "distribution": f"{p.distribution} {p.version}", "status": p.status, "problem": p.problem}
-        for p in found.plugins
+        {"plugin": p.name, "distribution": p.origin, "status": p.status, "problem": p.problem} for p in found.plugins
     ]
     components = [
         {
@@ -31,8 +28,8 @@ def plugins_list(as_json: AsJson = False) -> None:
             "name": c.spec.name,
             "from": c.origin,
             "status": f"needs: {c.spec.install}" if c.missing else plugin.status,
+            "summary": c.spec.summary,
         }
-        | {"summary": c.spec.summary}
         for plugin in found.plugins
         for c in plugin.components
     ]
@@ -80,9 +77,8 @@ def plugins_info(name: Annotated[str, typer.Argument(help="component: name, or f
          "default": "required" if field.is_required() else repr(field.default), "meaning": field.description or ""}
         for option, field in spec.options.model_fields.items()
     ]  # fmt: skip
-    if rows:
-        out.print()
-        show(rows, False)
+    out.print()
+    show(rows, False)
 
 
 @plugins.command("doctor")
@@ -98,19 +94,6 @@ def plugins_doctor(
         ]
         show(rows, as_json, skip=() if state.get("verbose") else ("trace",))
         raise typer.Exit(int(any(row["status"] != "ok" for row in rows)))
-    import yaml
+    from vswap_kernel.testing.command import try_component
 
-    from vswap_kernel.config import component_options
-    from vswap_kernel.testing import run_checks
-
-    family, component = _find(name)
-    if wrong := [item for item in options or [] if "=" not in item]:
-        raise ConfigError(f"--set {wrong[0]}: expected option=value, as in radius=3")
-    given = {item.partition("=")[0]: yaml.safe_load(item.partition("=")[2]) for item in options or []}
-    checked = component_options(registry().get(family, component), given, Path.cwd()).model_dump(exclude_unset=True)
-    outcomes = run_checks(family, component, checked, registry())
-    rows = [vars(outcome) | {"seconds": round(outcome.seconds, 2)} for outcome in outcomes]
-    show(rows, as_json)
-    counts = Counter(outcome.status for outcome in outcomes)
-    err.print(", ".join(f"{number} {status}" for status, number in sorted(counts.items())))
-    raise typer.Exit(int(any(outcome.status == "failed" for outcome in outcomes)))
+    raise typer.Exit(try_component(*_find(name), options or [], registry(), as_json))

@@ -51,7 +51,7 @@ def _drop_unknown_options(config: dict[str, Any], notes: list[str]) -> None:
     for family in FAMILIES.keys() & config.keys():
         name = config[family]["name"]
         try:
-            known = registry.spec(family, name).options.model_fields
+            known = registry.get(family, name).spec.options.model_fields
         except ConfigError:
             notes.append(f"{family}: {name!r} is not installed here")
             continue

@@ -1,4 +1,4 @@
-"""Registers the built-in report, and `vswap points draw`."""
+"""Registers the built-in report, and the commands of `vswap points`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def vswap_write_report(run: FinishedRun) -> Path:
 
 @hookimpl
 def vswap_cli(groups: Mapping[str, typer.Typer]) -> None:
-    """Adds `vswap points draw`."""
+    """Adds `vswap points write`, `check` and `draw`."""
     from vswap_reports.commands import add_commands
 
     add_commands(groups["points"])

@@ -15,13 +15,13 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
-from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel  # noqa: E402
-from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from transformers import CLIPTextConfig, CLIPTextModel
 
-from vswap_backbones import sd15  # noqa: E402
-from vswap_backbones.loading import Model  # noqa: E402
-from vswap_backbones.register import StableDiffusionOptions  # noqa: E402
-from vswap_kernel.api import Context  # noqa: E402
+from vswap_backbones import sd15
+from vswap_backbones.loading import Model
+from vswap_backbones.register import StableDiffusionOptions
+from vswap_kernel.api import Context
 
 FRAMES, SIDE, ROUNDS = 1, 32, 3
 REFERENCE_BYTES = 0.23 * 2**30 * FRAMES / 16

@@ -14,8 +14,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vswap_swappers.point_diffusion.adapter import PointAdapter  # noqa: E402
-from vswap_swappers.point_diffusion.splat import STRIDES, splats  # noqa: E402
+from vswap_swappers.point_diffusion.adapter import PointAdapter
+from vswap_swappers.point_diffusion.splat import STRIDES, splats
 
 FRAMES, POINTS, SIZE = 16, 8, (768, 448)
 EMBEDDING, BLOCKS = 1280, (320, 640, 1280, 1280)

@@ -11,7 +11,7 @@ from vswap_kernel.protocols import Window
 
 torch = pytest.importorskip("torch")
 
-from vswap_backbones.windows import in_windows, parts, starts  # noqa: E402
+from vswap_backbones.windows import in_windows, parts, starts
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+from torch import nn
 
-from vswap_embedders.dift import Dift  # noqa: E402
-from vswap_embedders.register import DiftOptions  # noqa: E402
-from vswap_kernel.api import Context  # noqa: E402
-from vswap_kernel.types import PointEmbeddings, PointTracks, Video  # noqa: E402
+from vswap_embedders.dift import Dift
+from vswap_embedders.register import DiftOptions
+from vswap_kernel.api import Context
+from vswap_kernel.types import PointEmbeddings, PointTracks, Video
 
 SIZE = (64, 48)
 

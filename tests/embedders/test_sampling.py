@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 torch = pytest.importorskip("torch")
-from torch.nn.functional import interpolate  # noqa: E402
+from torch.nn.functional import interpolate
 
-from vswap_embedders.sampling import (  # noqa: E402
+from vswap_embedders.sampling import (
     inside_frame,
     mean_embedding,
     sample_features,

@@ -34,7 +34,7 @@ def golden() -> Path:
 @pytest.fixture(scope="session")
 def golden_config(golden: Path) -> dict[str, Any]:
     """The recordings' settings."""
-    return json.loads((golden / "config.json").read_text())  # type: ignore[no-any-return]
+    return json.loads((golden / "config.json").read_text())
 
 
 @pytest.fixture(scope="session")

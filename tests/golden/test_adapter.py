@@ -6,13 +6,13 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import numpy as np  # noqa: E402
-import yaml  # noqa: E402
+import numpy as np
+import yaml
 
-from vswap_swappers.point_diffusion.adapter import chosen, undropped  # noqa: E402
-from vswap_swappers.point_diffusion.adapter_file import read_adapter  # noqa: E402
-from vswap_swappers.point_diffusion.patch_mask import PatchMask  # noqa: E402
-from vswap_swappers.point_diffusion.splat import splats  # noqa: E402
+from vswap_swappers.point_diffusion.adapter import chosen, undropped
+from vswap_swappers.point_diffusion.adapter_file import read_adapter
+from vswap_swappers.point_diffusion.patch_mask import PatchMask
+from vswap_swappers.point_diffusion.splat import splats
 
 TOLERANCE = 2e-5
 

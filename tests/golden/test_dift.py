@@ -11,20 +11,20 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
-from torch.nn.functional import cosine_similarity  # noqa: E402
+from torch.nn.functional import cosine_similarity
 
-from vswap_embedders.dift import Dift  # noqa: E402
-from vswap_embedders.features import DiffusionFeatures, FeatureNoise  # noqa: E402
-from vswap_embedders.register import DiftOptions  # noqa: E402
-from vswap_embedders.sampling import sample_features, wrapped_pixels  # noqa: E402
-from vswap_kernel.api import Context  # noqa: E402
-from vswap_kernel.types import PointTracks, Prompt, Video  # noqa: E402
+from vswap_embedders.dift import Dift
+from vswap_embedders.features import DiffusionFeatures, FeatureNoise
+from vswap_embedders.register import DiftOptions
+from vswap_embedders.sampling import sample_features, wrapped_pixels
+from vswap_kernel.api import Context
+from vswap_kernel.types import PointTracks, Prompt, Video
 
 FORWARD = 2e-5
 
 
 @pytest.fixture(scope="module")
-def dift_io(recording) -> tuple[dict[str, Any], dict[str, Any]]:  # type: ignore[no-untyped-def]
+def dift_io(recording) -> tuple[dict[str, Any], dict[str, Any]]:
     return recording("dift_io")
 
 

@@ -10,18 +10,18 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import yaml  # noqa: E402
+import yaml
 
-from vswap_swappers.point_diffusion.adapter import undropped  # noqa: E402
-from vswap_swappers.point_diffusion.adapter_file import read_adapter, to_reference  # noqa: E402
-from vswap_swappers.point_diffusion.frozen import frozen  # noqa: E402
-from vswap_swappers.point_diffusion.patch_mask import PatchMask  # noqa: E402
-from vswap_swappers.point_diffusion.registration import (  # noqa: E402
+from vswap_swappers.point_diffusion.adapter import undropped
+from vswap_swappers.point_diffusion.adapter_file import read_adapter, to_reference
+from vswap_swappers.point_diffusion.frozen import frozen
+from vswap_swappers.point_diffusion.patch_mask import PatchMask
+from vswap_swappers.point_diffusion.registration import (
     Registration,
     RegistrationSettings,
     RegistrationSource,
 )
-from vswap_swappers.point_diffusion.splat import splats  # noqa: E402
+from vswap_swappers.point_diffusion.splat import splats
 
 FORWARD, TRAINED = 2e-5, 1e-3
 LOSSES = ["global", "local"]

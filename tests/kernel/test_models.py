@@ -21,7 +21,7 @@ LENDING = {"backbone": {"name": "little"}, "embedder": {"name": "borrowing"}}
 
 
 @pytest.fixture
-def run(job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untyped-def]
+def run(job: Job, registry: Registry, tmp_path: Path):
     def call(*overrides: str, **fields: Any) -> RunOutcome:
         path = job(**(LENDING | fields))
         return run_config(path, overrides=overrides, out=tmp_path / "run", store=tmp_path / "store", registry=registry)
@@ -30,7 +30,7 @@ def run(job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untype
 
 
 @pytest.fixture
-def keys_of(job: Job, registry: Registry):  # type: ignore[no-untyped-def]
+def keys_of(job: Job, registry: Registry):
     def call(*overrides: str, **fields: Any) -> dict[str, str]:
         plan = make_plan(load_config(job(**(LENDING | fields)), registry, overrides), registry)
         return {stage.name: stage.key for stage in plan.stages}
@@ -38,7 +38,7 @@ def keys_of(job: Job, registry: Registry):  # type: ignore[no-untyped-def]
     return call
 
 
-def test_an_embedder_is_lent_the_backbone_that_it_accepts_with_the_runs_seed(run) -> None:  # type: ignore[no-untyped-def]
+def test_an_embedder_is_lent_the_backbone_that_it_accepts_with_the_runs_seed(run) -> None:
     folder = run("seed=7", "backbone.width=5").folder / "stages" / "embeddings"
     embeddings = PointEmbeddings.load(folder)
     assert embeddings.space == "backbone:little"
@@ -46,20 +46,20 @@ def test_an_embedder_is_lent_the_backbone_that_it_accepts_with_the_runs_seed(run
     assert (embeddings.vectors == 7).all()
 
 
-def test_stages_share_one_backbone(run) -> None:  # type: ignore[no-untyped-def]
+def test_stages_share_one_backbone(run) -> None:
     run(masks={"name": "borrowing"})
     assert small_plugin.calls["swap"] == small_plugin.calls["segment"] == 1
     assert small_plugin.calls["backbone"] == 1
 
 
-def test_no_backbone_is_made_when_every_result_is_there(run) -> None:  # type: ignore[no-untyped-def]
+def test_no_backbone_is_made_when_every_result_is_there(run) -> None:
     run()
     small_plugin.calls.clear()
     run("output.format=gif")
     assert small_plugin.calls["backbone"] == 0
 
 
-def test_the_backbone_counts_only_where_it_is_lent(keys_of) -> None:  # type: ignore[no-untyped-def]
+def test_the_backbone_counts_only_where_it_is_lent(keys_of) -> None:
     before, after = keys_of(), keys_of("backbone.width=9")
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"embeddings", "swap", "metric:share-changed", "result"}
@@ -67,7 +67,7 @@ def test_the_backbone_counts_only_where_it_is_lent(keys_of) -> None:  # type: ig
     assert keys_of(**borrowing)["masks"] != keys_of("backbone.width=9", **borrowing)["masks"]
 
 
-def test_a_plan_names_the_option_of_the_lent_backbone_that_changed(run, job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untyped-def]
+def test_a_plan_names_the_option_of_the_lent_backbone_that_changed(run, job: Job, registry: Registry, tmp_path: Path):
     from vswap_kernel.store import Store
 
     run()
@@ -76,7 +76,7 @@ def test_a_plan_names_the_option_of_the_lent_backbone_that_changed(run, job: Job
     assert why["embeddings"] == "backbone.options.width: 3 -> 9"
 
 
-def test_a_backbone_of_the_wrong_kind_is_refused_before_anything_runs(keys_of) -> None:  # type: ignore[no-untyped-def]
+def test_a_backbone_of_the_wrong_kind_is_refused_before_anything_runs(keys_of) -> None:
     with pytest.raises(ConfigError, match="needs a backbone that offers little-unet, but 'other' offers"):
         keys_of(backbone={"name": "other"})
     with pytest.raises(ConfigError, match="needs a backbone component"):
@@ -84,8 +84,8 @@ def test_a_backbone_of_the_wrong_kind_is_refused_before_anything_runs(keys_of) -
     assert not small_plugin.calls
 
 
-def test_the_kernel_notes_the_keyframe_of_each_point_in_the_tracks(run) -> None:  # type: ignore[no-untyped-def]
+def test_the_kernel_notes_the_keyframe_of_each_point_in_the_tracks(run) -> None:
     tracks = PointTracks.load(run().folder / "stages" / "tracks")
     assert tracks.keyframe is not None
     assert tracks.keyframe.tolist() == [2, 2]
-    assert tracks.subset(["tail"]).keyframe.tolist() == [2]  # type: ignore[union-attr]
+    assert tracks.subset(["tail"]).keyframe.tolist() == [2]

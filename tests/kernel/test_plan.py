@@ -32,7 +32,7 @@ def changed(one: Plan, other: Plan) -> set[str]:
 ALL = {"source", "tracks", "masks", "targets", "prepare", "swap", "metric:share-changed", "result"}
 
 
-def test_the_stages_of_a_job(plan_of) -> None:  # type: ignore[no-untyped-def]
+def test_the_stages_of_a_job(plan_of) -> None:
     assert keys(plan_of()).keys() == ALL
     assert "canonical" in keys(plan_of(canonical={"name": "copy"}, edit={"move": {"nose": [3, 3]}}))
     assert "canonical" not in keys(plan_of(canonical={"name": "copy"}))  # nothing is moved
@@ -53,11 +53,11 @@ def test_the_stages_of_a_job(plan_of) -> None:  # type: ignore[no-untyped-def]
         ("seed=5", set()),
     ],
 )
-def test_a_change_reruns_only_what_depends_on_it(plan_of, override: str, stages: set[str]) -> None:  # type: ignore[no-untyped-def]
+def test_a_change_reruns_only_what_depends_on_it(plan_of, override: str, stages: set[str]) -> None:
     assert changed(plan_of(), plan_of(override)) == stages
 
 
-def test_another_concept_is_another_swap_and_another_tracker_another_measurement(plan_of) -> None:  # type: ignore[no-untyped-def]
+def test_another_concept_is_another_swap_and_another_tracker_another_measurement(plan_of) -> None:
     sprite = {"name": "sprite", "shade": 3}
     picky = plan_of(swapper={"name": "picky"}, concept=sprite)
     other = plan_of(swapper={"name": "picky"}, concept=sprite | {"shade": 4})
@@ -67,13 +67,13 @@ def test_another_concept_is_another_swap_and_another_tracker_another_measurement
     )
 
 
-def test_the_seed_counts_only_where_somebody_uses_it(plan_of) -> None:  # type: ignore[no-untyped-def]
+def test_the_seed_counts_only_where_somebody_uses_it(plan_of) -> None:
     random = {"name": "random-sprite"}
     one, other = (plan_of(f"seed={seed}", swapper={"name": "picky"}, concept=random) for seed in (1, 2))
     assert changed(one, other) == {"swap", "metric:share-changed", "result"}
 
 
-def test_a_moved_file_changes_nothing_and_an_edited_one_does(plan_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_moved_file_changes_nothing_and_an_edited_one_does(plan_of, tmp_path: Path) -> None:
     first, second = tmp_path / "one.txt", tmp_path / "two.txt"
     first.write_text("same")
     second.write_text("same")
@@ -83,7 +83,7 @@ def test_a_moved_file_changes_nothing_and_an_edited_one_does(plan_of, tmp_path: 
     assert "prepare" in changed(before, plan_of(swapper={"name": "paint", "picture": "two.txt"}))
 
 
-def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert {row["why"] for row in plan_of().rows(store)} == {"never computed"}
     run_config(job(), out=tmp_path / "run", store=store.root, registry=registry)
@@ -120,7 +120,7 @@ def test_what_cannot_work_is_refused_before_anything_runs(
     plan_of,
     fields: dict[str, object],
     error: type[Exception],
-    message: str,  # type: ignore[no-untyped-def]
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message):
         plan_of(**fields)

@@ -19,7 +19,7 @@ from .conftest import Job
 
 
 @pytest.fixture
-def run(job: Job, registry: Registry, tmp_path: Path):  # type: ignore[no-untyped-def]
+def run(job: Job, registry: Registry, tmp_path: Path):
     def call(*overrides: str, out: str = "run", **fields: object) -> RunOutcome:
         path = job(**fields)
         return run_config(path, overrides=overrides, out=tmp_path / out, store=tmp_path / "store", registry=registry)
@@ -31,7 +31,7 @@ def stage_folder(outcome: RunOutcome, name: str) -> Path:
     return outcome.folder / "stages" / name
 
 
-def test_a_run_leaves_config_plan_environment_events_result_and_metrics(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_leaves_config_plan_environment_events_result_and_metrics(run) -> None:
     outcome = run()
     names = {path.name for path in outcome.folder.iterdir()}
     assert {
@@ -54,7 +54,7 @@ def test_a_run_leaves_config_plan_environment_events_result_and_metrics(run) -> 
 def test_the_resolved_config_runs_from_the_run_folder_and_computes_nothing(
     run,
     registry: Registry,
-    tmp_path: Path,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
 ) -> None:
     outcome = run()
     small_plugin.calls.clear()
@@ -62,14 +62,14 @@ def test_the_resolved_config_runs_from_the_run_folder_and_computes_nothing(
     assert not small_plugin.calls
 
 
-def test_two_runs_that_differ_in_the_swapper_track_and_prepare_once(run) -> None:  # type: ignore[no-untyped-def]
+def test_two_runs_that_differ_in_the_swapper_track_and_prepare_once(run) -> None:
     first = run("swapper.level=10", out="first")
     second = run("swapper.level=200", out="second")
     assert small_plugin.calls == {"track": 1, "segment": 1, "prepare": 1, "swap": 2}
     assert first.video.read_bytes() != second.video.read_bytes()
 
 
-def test_a_drag_and_a_drop_reach_the_targets(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_drag_and_a_drop_reach_the_targets(run) -> None:
     outcome = run(
         canonical={"name": "copy"}, edit={"move": {"nose": [9, 5]}, "drop": ["tail"]}, tracker={"name": "drift"}
     )
@@ -81,7 +81,7 @@ def test_a_drag_and_a_drop_reach_the_targets(run) -> None:  # type: ignore[no-un
     assert (swap.subject.frames[:, 12, 10] == 0).all()
 
 
-def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_it(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_it(run, tmp_path: Path) -> None:
     outcome = run()
     outcome.video.chmod(0o644)
     outcome.video.write_bytes(b"overwritten")
@@ -89,7 +89,7 @@ def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_
     assert [entry.key for entry in store.entries() if store.damaged(entry.key)] == []
 
 
-def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp_path: Path) -> None:
     with pytest.raises(PluginError, match=r"tracker 'short' \(vswap-small 0\.3\) returned frames 5, expected 6"):
         run(tracker={"name": "short"})
     assert [entry.stage for entry in Store(tmp_path / "store").entries()] == ["source"]
@@ -102,18 +102,18 @@ def test_a_component_that_breaks_its_contract_is_named_with_its_version(run, tmp
         ({"masks": {"name": "tiny"}}, r"masks 'tiny' .* returned size \(3, 3\), expected \(24, 16\)"),
     ],
 )
-def test_an_answer_of_another_kind_is_not_stored(run, tmp_path: Path, fields: dict[str, object], message: str) -> None:  # type: ignore[no-untyped-def]
+def test_an_answer_of_another_kind_is_not_stored(run, tmp_path: Path, fields: dict[str, object], message: str) -> None:
     with pytest.raises(PluginError, match=message):
         run(**fields)
     assert not {"masks", "tracks"} <= {entry.stage for entry in Store(tmp_path / "store").entries()}
 
 
-def test_a_displacement_that_is_not_valid_hides_the_target(run) -> None:  # type: ignore[no-untyped-def]
+def test_a_displacement_that_is_not_valid_hides_the_target(run) -> None:
     outcome = run(canonical={"name": "bent"}, edit={"move": {"nose": [9, 5]}})
     assert not PointTracks.load(stage_folder(outcome, "targets")).visible.any()
 
 
-def test_each_component_is_given_the_seed_only_if_it_says_so(run) -> None:  # type: ignore[no-untyped-def]
+def test_each_component_is_given_the_seed_only_if_it_says_so(run) -> None:
     small_plugin.Sprite.seen_seeds.clear()
     for name in ("sprite", "random-sprite"):
         with pytest.raises(PluginError, match="AssertionError"):  # picky is given no masks
@@ -124,7 +124,7 @@ def test_each_component_is_given_the_seed_only_if_it_says_so(run) -> None:  # ty
     assert small_plugin.Sprite.seen_seeds == [0, 7]
 
 
-def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: Path) -> None:
     with pytest.raises(
         PluginError, match=r"tracks: tracker/crashing \(vswap-small 0\.3\) failed: ZeroDivisionError"
     ) as e:
@@ -133,11 +133,11 @@ def test_a_component_that_raises_is_one_line_with_the_cause_kept(run, tmp_path: 
     assert list((tmp_path / "store" / "tmp").iterdir()) == []
 
 
-def test_a_missing_method_is_told(run, registry: Registry) -> None:  # type: ignore[no-untyped-def]
+def test_a_missing_method_is_told(run, registry: Registry) -> None:
     from small_plugin import made_up
 
     made = ModuleType("made")
-    made.vswap_trackers = hookimpl(lambda: [made_up(factory="small_plugin:Middle")])  # type: ignore[attr-defined]
+    made.vswap_trackers = hookimpl(lambda: [made_up(factory="small_plugin:Middle")])
     registry.add(lambda: made, "other", "vswap-other", "1")
     with pytest.raises(PluginError, match=r"small_plugin:Middle has no method track\(\)"):
         run(tracker={"name": "made-up"})
@@ -153,7 +153,7 @@ def test_observers_see_everything_and_one_that_fails_is_named_and_asked_no_more(
         asked.append(event)
         raise RuntimeError("watching hurts")
 
-    made.vswap_stage_event = vswap_stage_event  # type: ignore[attr-defined]
+    made.vswap_stage_event = vswap_stage_event
     registry.add(lambda: made, "watcher", "vswap-watcher", "1")
     run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry, observer=seen.append)
     assert len(asked) == 1
@@ -167,13 +167,13 @@ def test_wrappers_surround_the_work_of_each_stage(job: Job, registry: Registry, 
     made, order = ModuleType("made"), []
 
     @hookimpl(wrapper=True)
-    def vswap_run_stage(stage, call):  # type: ignore[no-untyped-def]
+    def vswap_run_stage(stage, call):
         order.append(f"before {stage.name} {small_plugin.calls['track']}")
         result = yield
         order.append(f"after {stage.name} {small_plugin.calls['track']}")
         return result
 
-    made.vswap_run_stage = vswap_run_stage  # type: ignore[attr-defined]
+    made.vswap_run_stage = vswap_run_stage
     registry.add(lambda: made, "profiler", "vswap-profiler", "1")
     run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry)
     assert order[2:4] == ["before tracks 0", "after tracks 1"]
@@ -191,8 +191,8 @@ def test_report_writers_are_called_and_a_failing_one_loses_nothing(
         return run.folder / "page.txt"
 
     broken = ModuleType("broken")
-    broken.vswap_write_report = hookimpl(lambda run: 1 / 0)  # type: ignore[attr-defined]
-    made.vswap_write_report = vswap_write_report  # type: ignore[attr-defined]
+    broken.vswap_write_report = hookimpl(lambda run: 1 / 0)
+    made.vswap_write_report = vswap_write_report
     registry.add(lambda: made, "page", "vswap-page", "1")
     registry.add(lambda: broken, "bad", "vswap-bad", "1")
     outcome = run_config(job(), out=tmp_path / "r", store=tmp_path / "s", registry=registry, observer=seen.append)
@@ -201,7 +201,7 @@ def test_report_writers_are_called_and_a_failing_one_loses_nothing(
     assert "vswap-bad:bad could not write its report" in next(e.message for e in seen if e.kind == "warning")
 
 
-def test_an_output_that_cannot_be_written_is_one_line(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_an_output_that_cannot_be_written_is_one_line(run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="can't be written"):
         run(out="file/run")
@@ -222,26 +222,26 @@ def test_a_damaged_result_is_told_of_and_computed_again(
         assert "result.mp4" in next(event.message for event in seen if event.kind == "warning")
 
 
-def test_another_run_into_the_same_folder_leaves_nothing_old_beside_what_is_new(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_another_run_into_the_same_folder_leaves_nothing_old_beside_what_is_new(run, tmp_path: Path) -> None:
     run("output.format=gif")
     with pytest.raises(PluginError):
         run(tracker={"name": "crashing"})
     assert not {"result.gif", "metrics.json"} & {path.name for path in (tmp_path / "run").iterdir()}
 
 
-def test_a_run_folder_that_holds_an_input_is_refused(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_run_folder_that_holds_an_input_is_refused(run, tmp_path: Path) -> None:
     before = (tmp_path / "points.json").read_text()
     with pytest.raises(InputError, match="which this run reads; choose another with --out"):
         run(out=".")
     assert (tmp_path / "points.json").read_text() == before
 
 
-def test_masks_that_hold_no_point_are_refused(run) -> None:  # type: ignore[no-untyped-def]
+def test_masks_that_hold_no_point_are_refused(run) -> None:
     with pytest.raises(InputError, match="none of the points is on the subject's mask in frame 2"):
         run(masks={"name": "nothing"})
 
 
-def test_scratch_left_after_a_result_was_stored_goes_with_the_next_hit(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_scratch_left_after_a_result_was_stored_goes_with_the_next_hit(run, tmp_path: Path) -> None:
     run()
     (entry,) = [entry for entry in Store(tmp_path / "store").entries() if entry.stage == "tracks"]
     left = tmp_path / "store" / "scratch" / entry.key
@@ -251,7 +251,7 @@ def test_scratch_left_after_a_result_was_stored_goes_with_the_next_hit(run, tmp_
     assert not left.exists()
 
 
-def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:
     import os
 
     run()

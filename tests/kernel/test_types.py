@@ -56,7 +56,7 @@ def test_wrong_shapes_are_told_with_the_shape_that_came() -> None:
     with pytest.raises(ValueError, match=r"Video.frames: expected uint8 \[\*, \*, \*, 3\], got uint8 \[5, 6, 8\]"):
         Video(FRAMES[..., 0], 10)
     with pytest.raises(ValueError, match=r"PointTracks.xy: expected float32 \[\*, 2, 2\], got float64 \[5, 2, 2\]"):
-        PointTracks(("a", "b"), TRACKS.xy.astype(float), TRACKS.visible, TRACKS.confidence, (8, 6))  # type: ignore[arg-type]
+        PointTracks(("a", "b"), TRACKS.xy.astype(float), TRACKS.visible, TRACKS.confidence, (8, 6))
     with pytest.raises(ValueError, match="'a' more than once"):
         PointQueries(("a", "a"), np.zeros(2, np.int32), np.zeros((2, 2), FLOAT))
     with pytest.raises(ValueError, match="one mask a frame"):

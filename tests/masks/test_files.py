@@ -12,8 +12,8 @@ from vswap_kernel.types import Masks, PointQueries, Video
 
 cv2 = pytest.importorskip("cv2")
 
-from vswap_masks.files import Files, preflight  # noqa: E402
-from vswap_masks.register import FilesOptions  # noqa: E402
+from vswap_masks.files import Files, preflight
+from vswap_masks.register import FilesOptions
 
 NO_POINTS = PointQueries((), np.zeros(0, np.int32), np.zeros((0, 2), np.float32))
 
@@ -22,7 +22,7 @@ def discs(frames: int, size: tuple[int, int] = (64, 48)) -> NDArray[np.uint8]:
     """A disc that moves by two pixels a frame: uint8 [T, H, W]."""
     down, across = np.mgrid[: size[1], : size[0]]
     centres = 12 + 2 * np.arange(frames)[:, None, None]
-    return (np.hypot(across - centres, down - 20) < 8).astype(np.uint8) * 255  # type: ignore[no-any-return]
+    return (np.hypot(across - centres, down - 20) < 8).astype(np.uint8) * 255
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from vswap_kernel.types import BoolArray, Masks, PointQueries, Video
 cv2 = pytest.importorskip("cv2")
 pytest.importorskip("onnxruntime")
 
-from vswap_masks.components import follow_subject, label_parts  # noqa: E402
-from vswap_masks.register import U2NetOptions  # noqa: E402
-from vswap_masks.u2net import U2Net, preflight  # noqa: E402
+from vswap_masks.components import follow_subject, label_parts
+from vswap_masks.register import U2NetOptions
+from vswap_masks.u2net import U2Net, preflight
 
 
 def queries(*xy: tuple[float, float], frame: int = 0) -> PointQueries:

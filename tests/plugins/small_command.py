@@ -30,7 +30,7 @@ def _with_small() -> Registry:
     registry.add(lambda: small_plugin, "small", "vswap-small", "0.3")
     if os.environ.get("SMALL_COMMAND_BROKEN") == "cli":
         made = ModuleType("made")
-        made.vswap_cli = vswap_cli  # type: ignore[attr-defined]
+        made.vswap_cli = vswap_cli
         registry.add(lambda: made, "cli", "vswap-cli", "1.0")
     elif os.environ.get("SMALL_COMMAND_BROKEN"):
         registry.add(_broken, "broken", "vswap-broken", "1.0")
@@ -38,5 +38,5 @@ def _with_small() -> Registry:
 
 
 if __name__ == "__main__":
-    Registry.discover = staticmethod(_with_small)  # type: ignore[method-assign,assignment]
+    Registry.discover = staticmethod(_with_small)
     cli.main()

@@ -9,11 +9,11 @@ import yaml
 
 torch = pytest.importorskip("torch")
 
-from vswap_kernel import cli  # noqa: E402
-from vswap_kernel.encode import write_png  # noqa: E402
-from vswap_kernel.errors import InputError  # noqa: E402
-from vswap_kernel.points import read_points  # noqa: E402
-from vswap_reference.translation import Translation, translate  # noqa: E402
+from vswap_kernel import cli
+from vswap_kernel.encode import write_png
+from vswap_kernel.errors import InputError
+from vswap_kernel.points import read_points
+from vswap_reference.translation import Translation, translate
 
 TRACKS = np.zeros((12, 3, 2), np.float32)
 TRACKS[..., 0] = np.arange(12)[:, None] + [0, 10, 20]

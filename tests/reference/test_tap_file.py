@@ -9,9 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vswap_kernel.errors import InputError  # noqa: E402
-from vswap_kernel.types import PointEmbeddings, PointTracks  # noqa: E402
-from vswap_reference.tap_file import read_tap, write_tap  # noqa: E402
+from vswap_kernel.errors import InputError
+from vswap_kernel.types import PointEmbeddings, PointTracks
+from vswap_reference.tap_file import read_tap, write_tap
 
 XY = np.array([[[3.0, 4.0], [-1.0, 7.0]], [[5.5, 6.0], [90.0, 2.0]]], np.float32)
 

@@ -29,7 +29,7 @@ def network(tmp_path: Path) -> Path:
     [("imagenet", (1 / 0.229) / (1 / 0.229 + 1 / 0.224 + 1 / 0.225)), ("isnet", 1 / 3)],
 )
 def test_colours_are_normalised_as_the_model_was_trained(network: Path, normalisation: str, red: float) -> None:
-    likely = SalienceModel(network, normalisation).likelihood(black_red_white())  # type: ignore[arg-type]
+    likely = SalienceModel(network, normalisation).likelihood(black_red_white())
     np.testing.assert_allclose(likely[0], [0, 0, red, red, 1, 1], atol=1e-5)
 
 

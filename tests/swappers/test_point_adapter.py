@@ -6,14 +6,14 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from vswap_kernel.errors import InputError  # noqa: E402
-from vswap_swappers.point_diffusion.adapter import PointAdapter, chosen, undropped  # noqa: E402
-from vswap_swappers.point_diffusion.adapter_file import read_adapter, write_adapter  # noqa: E402
-from vswap_swappers.point_diffusion.draws import SeededDraws  # noqa: E402
-from vswap_swappers.point_diffusion.patch_mask import PatchMask  # noqa: E402
-from vswap_swappers.point_diffusion.splat import Splat, splats  # noqa: E402
+from vswap_kernel.errors import InputError
+from vswap_swappers.point_diffusion.adapter import PointAdapter, chosen, undropped
+from vswap_swappers.point_diffusion.adapter_file import read_adapter, write_adapter
+from vswap_swappers.point_diffusion.draws import SeededDraws
+from vswap_swappers.point_diffusion.patch_mask import PatchMask
+from vswap_swappers.point_diffusion.splat import Splat, splats
 
 SIZE = (96, 64)
 XY = np.array(

@@ -6,22 +6,22 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from dataclasses import replace  # noqa: E402
+from dataclasses import replace
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from vswap_kernel.errors import InputError, StoreError, VswapError  # noqa: E402
-from vswap_swappers.point_diffusion.adapter import PointAdapter, undropped  # noqa: E402
-from vswap_swappers.point_diffusion.checkpoint import FILE  # noqa: E402
-from vswap_swappers.point_diffusion.draws import SeededDraws  # noqa: E402
-from vswap_swappers.point_diffusion.frozen import frozen  # noqa: E402
-from vswap_swappers.point_diffusion.patch_mask import PatchMask  # noqa: E402
-from vswap_swappers.point_diffusion.registration import (  # noqa: E402
+from vswap_kernel.errors import InputError, StoreError, VswapError
+from vswap_swappers.point_diffusion.adapter import PointAdapter, undropped
+from vswap_swappers.point_diffusion.checkpoint import FILE
+from vswap_swappers.point_diffusion.draws import SeededDraws
+from vswap_swappers.point_diffusion.frozen import frozen
+from vswap_swappers.point_diffusion.patch_mask import PatchMask
+from vswap_swappers.point_diffusion.registration import (
     Registration,
     RegistrationSettings,
     RegistrationSource,
 )
-from vswap_swappers.point_diffusion.splat import splats  # noqa: E402
+from vswap_swappers.point_diffusion.splat import splats
 
 FRAMES, POINTS, SIZE, BLOCKS = 3, 4, (192, 128), (4, 6, 8, 8)
 LATENTS = (FRAMES, 4, 16, 24)

@@ -37,7 +37,7 @@ def queries(xy: list[tuple[float, float]], frame: int | list[int] = 0) -> PointQ
 
 
 def track(video: Video, asked: PointQueries, **options: float) -> PointTracks:
-    return LucasKanade(LucasKanadeOptions(**options), Context(Path())).track(video, asked)  # type: ignore[arg-type]
+    return LucasKanade(LucasKanadeOptions(**options), Context(Path())).track(video, asked)
 
 
 def errors(case: Case) -> tuple[PointTracks, FloatArray]:

@@ -4,8 +4,8 @@ from numpy.typing import NDArray
 
 cv2 = pytest.importorskip("cv2")
 
-from vswap_trackers.group_motion import fit_similarity  # noqa: E402
-from vswap_trackers.patches import align, correlation, grid, normalise, sample, search  # noqa: E402
+from vswap_trackers.group_motion import fit_similarity
+from vswap_trackers.patches import align, correlation, grid, normalise, sample, search
 
 
 @pytest.fixture

@@ -210,13 +210,14 @@ def _validated(
         return model.model_validate(values, context={"folder": folder})
     except ValidationError as error:
         first, *others = error.errors()
-    where += ".".join(str(part) for part in first["loc"])
+    where += ".".join(part for part in map(str, first["loc"]) if part.replace("_", "").isalnum())
     owner = f" of {component.spec.name} ({component.origin})" if component else ""
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         message = f"unknown option{owner}; {nearest_first(str(first['loc'][-1]), _fields_at(model, first['loc'][:-1]))}"
     elif first["type"] != "value_error":
         message = f"{message}, got {first['input']!r}" if first["type"] != "missing" else f"missing{owner}"
+    others = [other for other in others if other["loc"][:1] != first["loc"][:1]]  # a field's own alternatives
     more = f" (and {len(others)} more)" if others else ""
     raise ConfigError(f"{where.rstrip('.')}: {message}{more}")
 

@@ -217,17 +217,16 @@ class _Builder:
         swapper, prompt = self.families["swapper"], self.settings.prompt
         reads = swapper.component.spec.prepare_reads
         wanted = ("tracks", "masks", "embeddings", "prompt", "backbone", "motion") if reads is None else reads
-        models = tuple(name for name in MODELS if name in self.families and name != "concept")
+        parts = tuple(name for name in MODELS if name in self.families and name in swapper.component.spec.accepts)
+        models = tuple(name for name in parts if name != "concept")
         used: dict[str, Any] = {name: self._identity(self.families[name]) for name in models if name in wanted}
         read = used | ({"prompt": prompt.source} if "prompt" in wanted else {})
         inputs = ("source", *(name for name in ("tracks", "masks", "embeddings") if name in wanted))
         pair = (prompt.source, prompt.target)
-        job = stages.JobParts(swapper, models, pair)
-        self._add("prepare", inputs, stages.Prepare(job, wanted), read, swapper, skip="swap")
+        preparing = stages.Prepare(stages.JobParts(swapper, models, pair), wanted)
+        self._add("prepare", inputs, preparing, read, swapper, skip="swap")
         everything = ("source", "tracks", "masks", "embeddings", "targets", "prepare")
-        parts = tuple(name for name in MODELS if name in self.families)
-        extra: dict[str, Any] = {name: self._identity(self.families[name]) for name in parts}
-        extra["prompt"] = list(pair)
+        extra = {name: self._identity(self.families[name]) for name in parts} | {"prompt": list(pair)}
         self._add("swap", everything, stages.Swap(stages.JobParts(swapper, parts, pair)), extra, swapper)
 
     def _add(

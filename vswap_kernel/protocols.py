@@ -208,7 +208,7 @@ class SwapJob:
         masks: the source subject, when the config names a masks component.
         embeddings: of the points of `tracks`, when it names an embedder.
         prompt: the source prompt and the target prompt.
-        concept, motion, backbone: the components that the config names.
+        concept, motion, backbone: the components that the config names, of those families that the swapper `accepts`.
     """
 
     video: Video

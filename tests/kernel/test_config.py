@@ -62,6 +62,7 @@ def test_words_of_the_prompt_are_replaced(job: Job, registry: Registry) -> None:
         ({"swapper": {"name": "paint", "level": "dark"}}, r"swapper\.level: .*valid integer.*got 'dark'"),
         ({"swapper": {"name": "paint", "level": 900}}, r"swapper\.level: .*less than or equal to 255"),
         ({"swapper": {"name": "paint", "picture": "no.png"}}, r"swapper\.picture: no such file or folder: .*no\.png"),
+        ({"swapper": {"name": "paint", "either": "no.png"}}, r"swapper\.either: no such file or folder: \S+no\.png$"),
         ({"video": {}}, r"video\.path: missing"),
         ({"video": {"path": "frames", "stride": 0}}, r"video\.stride: .*greater than or equal to 1"),
         ({"video": {"path": "frames", "strid": 2}}, r"video\.strid: unknown option; did you mean 'stride'\?"),

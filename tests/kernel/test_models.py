@@ -89,3 +89,11 @@ def test_the_kernel_notes_the_keyframe_of_each_point_in_the_tracks(run) -> None:
     assert tracks.keyframe is not None
     assert tracks.keyframe.tolist() == [2, 2]
     assert tracks.subset(["tail"]).keyframe.tolist() == [2]
+
+
+def test_a_model_that_the_swapper_does_not_accept_is_neither_made_nor_in_its_key(run, keys_of) -> None:
+    before, after = (keys_of(override, embedder=None) for override in ("backbone.width=3", "backbone.width=9"))
+    assert before == after
+    run(embedder=None)
+    assert small_plugin.calls["swap"] == 1
+    assert small_plugin.calls["backbone"] == 0

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from pydantic import Field
@@ -158,6 +158,7 @@ class Paint(Options):
     level: int = Field(0, ge=0, le=255, description="grey of the new subject", json_schema_extra=SWAP_ONLY)
     depth: int = Field(1, description="read by prepare")
     picture: InputPath | None = Field(None, description="a file whose content counts")
+    either: InputPath | Annotated[str, Field(pattern="^hub:")] = Field("hub:x", description="a file, or a name")
 
 
 def check_paint(options: Paint, facts: Facts) -> None:

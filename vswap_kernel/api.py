@@ -10,10 +10,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import pluggy
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
@@ -100,6 +100,17 @@ class ComponentSpec:
     licence: str = ""
 
 
+class SwapPrompt(NamedTuple):
+    """What the source shows, what the result is to show, and the words for the old and for the new subject in them."""
+
+    source: str = ""
+    target: str = ""
+    words: tuple[str, str] = ("", "")
+
+
+NO_PROMPT = SwapPrompt()
+
+
 @dataclass(frozen=True)
 class Facts:
     """What is known of a job before anything is computed.
@@ -110,6 +121,7 @@ class Facts:
         point_names: the named points, in order.
         first, step, source_frames: frame i of the range is frame first + i * step of a source of that many.
         described: by family, what the chosen component's `describe` tells, as in {"backbone": {"text_width": 768}}.
+        prompt: source prompt, target prompt, and the subjects' words.
     """
 
     frames: int
@@ -119,6 +131,7 @@ class Facts:
     step: int = 1
     source_frames: int | None = None
     described: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    prompt: SwapPrompt = NO_PROMPT
 
     def __len__(self) -> int:
         return self.frames
@@ -141,6 +154,7 @@ class Context:
         progress: progress(done, total, note) moves the bar; call it as often as you like.
         components: by family, the made "backbone", "motion" or "concept" of the config, where the spec's `accepts`
             names it. They are made once a run and shared: leave them as they were. A swapper finds them in its job.
+        keep: the kernel's own side of `part`.
     """
 
     scratch: Path
@@ -149,6 +163,26 @@ class Context:
     seed: int = 0
     progress: Callable[..., None] = silent
     components: Mapping[str, Any] = field(default_factory=dict)
+    keep: Callable[..., Path] | None = None
+
+    def part(
+        self, name: str, reads: Sequence[str], options: Mapping[str, Any], make: Callable[[Path, Path], None], /
+    ) -> Path:
+        """The folder of a part of this stage's work that depends on less than all of it, so that it is kept by itself
+        and other stages that need the same find it there (a DDIM inversion, whatever the points are).
+
+        Args:
+            name: what it is, as in "inversion".
+            reads: what of the stage's inputs and models it depends on: "source", "tracks", "backbone", "prompt", ...
+            options: JSON values of all else that it depends on.
+            make: make(scratch, out) writes it into the folder `out`; `scratch` outlives a killed run, as the stage's.
+        """
+        if self.keep is not None:
+            return self.keep(name, reads, options, make)
+        folder = self.scratch / name
+        folder.mkdir()
+        make(self.scratch, folder)
+        return folder
 
 
 @dataclass(frozen=True)

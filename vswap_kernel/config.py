@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, create_model, model_validator
 
-from vswap_kernel.api import InputPath, Options
+from vswap_kernel.api import InputPath, Options, SwapPrompt
 from vswap_kernel.errors import ConfigError, InputError, nearest_first
 from vswap_kernel.hooks import FAMILIES
 from vswap_kernel.registry import Component, Registry
@@ -44,7 +44,7 @@ class PromptConfig(Options):
     """Texts for methods that read them."""
 
     source: str = Field("", description="what the source video shows")
-    replace: dict[str, str] = Field(default_factory=dict, description="words of it: what stands in their place")
+    replace: dict[str, str] = Field(default_factory=dict, description="words of it: the new ones; the subject's first")
 
     @model_validator(mode="after")
     def _words_are_there(self) -> PromptConfig:
@@ -61,14 +61,17 @@ class PromptConfig(Options):
             text = text.replace(old, new)
         return text
 
+    @property
+    def swap(self) -> SwapPrompt:
+        """Both texts; the words replaced first are the subject's."""
+        return SwapPrompt(self.source, self.target, next(iter(self.replace.items()), ("", "")))
+
 
 class EditConfig(Options):
     """Changes to the points."""
 
     frame: int | None = Field(None, ge=0, description="keyframe of the moves; none: the points file's")
-    move: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(
-        default_factory=dict, description="point: its new [x, y] there"
-    )
+    move: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict, description="point: its new [x, y]")
     drop: list[str] = Field(default_factory=list, description="points that the swap does without")
 
 

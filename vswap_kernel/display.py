@@ -17,16 +17,9 @@ class Display:
 
     def __init__(self, console: Console, quiet: bool = False) -> None:
         self._console, self._quiet = console, quiet
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description:<24}"),
-            BarColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        note = TextColumn("{task.fields[note]}", markup=False)
-        times = (TimeElapsedColumn(), TimeRemainingColumn(compact=True))
-        live = console.is_terminal and not quiet
-        self._progress = Progress(*columns, note, *times, console=console, disable=not live)
+        stage, note = TextColumn("{task.description:<24}"), TextColumn("{task.fields[note]}", markup=False)
+        columns = (SpinnerColumn(), stage, BarColumn(), note, TimeElapsedColumn(), TimeRemainingColumn(compact=True))
+        self._progress = Progress(*columns, console=console, disable=quiet or not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:

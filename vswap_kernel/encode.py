@@ -16,7 +16,7 @@ from fractions import Fraction
 from itertools import chain, count, repeat
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import av
 import numpy as np
@@ -75,13 +75,14 @@ def write_result(
     stamps = zip(times.tolist(), np.diff(times).tolist(), strict=False)
     wanted = (len(picked), size[1], size[0], 3)
     chunks = chain(frames_at(source, before, size), _checked(edited, wanted), _rest(frames_at(source, after, size, 1)))
-    _write(path, chunks, stamps, source.time_base, source.fps, crf, source if keep_rest and source.has_audio else None)
+    how = _Encoding(stamps, source.time_base, source.fps, crf)
+    _write(path, chunks, how, source if keep_rest and source.has_audio else None)
 
 
 def write_video(path: Path, chunks: Iterable[ByteArray], fps: float, *, crf: int = 16) -> None:
     """Write chunks uint8 [n, H, W, 3] RGB as a silent video. Raises InputError where the path can't be written."""
     tick = 1 / Fraction(fps).limit_denominator(1001)
-    _write(path, chunks, zip(count(), repeat(1), strict=False), tick, fps, crf, None)
+    _write(path, chunks, _Encoding(zip(count(), repeat(1), strict=False), tick, fps, crf), None)
 
 
 def write_png(path: Path, array: ByteArray) -> None:
@@ -127,16 +128,17 @@ def _replacing(path: Path) -> Iterator[Path]:
             shutil.rmtree(part) if part.is_dir() else part.unlink(missing_ok=True)
 
 
-def _write(
-    path: Path,
-    chunks: Iterable[ByteArray],
-    stamps: Iterator[tuple[int, int]],
-    tick: Fraction,
-    fps: float,
-    crf: int,
-    sound: Source | None,
-) -> None:
-    """Write frames, each with its time and duration in units of `tick` seconds, and the sound of a source."""
+class _Encoding(NamedTuple):
+    """Time and duration of each frame in units of `tick` seconds, the mean frame rate, and the quality."""
+
+    stamps: Iterator[tuple[int, int]]
+    tick: Fraction
+    fps: float
+    crf: int
+
+
+def _write(path: Path, chunks: Iterable[ByteArray], how: _Encoding, sound: Source | None) -> None:
+    """Write frames, and the sound of a source."""
     suffix, frames = path.suffix.lower(), (frame for chunk in chunks for frame in chunk)
     if suffix and suffix not in _CODECS:
         raise InputError(
@@ -150,23 +152,15 @@ def _write(
             return
         options = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if suffix in (".mp4", ".mov") else {})
         with av.open(str(part), "w", format=suffix[1:], container_options=options) as output:
-            tracks = [_video(output, suffix, frames, stamps, tick, fps, crf)]
+            tracks = [_video(output, suffix, frames, how)]
             if sound and suffix != ".gif":
                 tracks.append(_sound(output, sound))
             for _, packets in heapq.merge(*tracks, key=lambda track: track[0]):  # both begin before the first is muxed
                 output.mux(packets)
 
 
-def _video(
-    output: OutputContainer,
-    suffix: str,
-    frames: Iterator[ByteArray],
-    stamps: Iterator[tuple[int, int]],
-    tick: Fraction,
-    fps: float,
-    crf: int,
-) -> Packets:
-    first = next(frames)
+def _video(output: OutputContainer, suffix: str, frames: Iterator[ByteArray], how: _Encoding) -> Packets:
+    first, (stamps, tick, fps, crf) = next(frames), how
     height, width = first.shape[:2]
     gif, (codec, options) = suffix == ".gif", _CODECS[suffix]
     odd = (0, 0) if gif else (height % 2, width % 2)

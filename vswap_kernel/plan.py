@@ -25,6 +25,11 @@ from vswap_kernel.video import Selection, Source, open_source, working_size
 _IO_REVISION = 1  # raise it when decoding or encoding gives other bytes
 
 
+def key_of(name: str, ingredients: Mapping[str, Any]) -> str:
+    """Under which a result made of these ingredients is kept."""
+    return hashlib.sha256(json.dumps([name, ingredients], sort_keys=True).encode()).hexdigest()[:40]
+
+
 @dataclass(frozen=True, eq=False)
 class Stage:
     """One step of a run.
@@ -46,7 +51,7 @@ class Stage:
     @property
     def key(self) -> str:
         """Name of the result in the store."""
-        return hashlib.sha256(json.dumps([self.name, self.ingredients], sort_keys=True).encode()).hexdigest()[:40]
+        return key_of(self.name, self.ingredients)
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,7 @@ def make_plan(config: RunConfig, registry: Registry) -> Plan:
     _check_edit(config, queries, frames, size)
     _check_fit(config)
     place = (selection.start, selection.stride, source.frames)
-    facts = Facts(frames, size, queries.names, *place, described=_described(config))
+    facts = Facts(frames, size, queries.names, *place, _described(config), config.settings.prompt.swap)
     for chosen in [*config.families.values(), *config.metrics]:
         if chosen.component.spec.preflight:
             chosen.component.load(chosen.component.spec.preflight)(chosen.options, facts)
@@ -222,12 +227,11 @@ class _Builder:
         used: dict[str, Any] = {name: self._identity(self.families[name]) for name in models if name in wanted}
         read = used | ({"prompt": prompt.source} if "prompt" in wanted else {})
         inputs = ("source", *(name for name in ("tracks", "masks", "embeddings") if name in wanted))
-        pair = (prompt.source, prompt.target)
-        preparing = stages.Prepare(stages.JobParts(swapper, models, pair), wanted)
+        preparing = stages.Prepare(stages.JobParts(swapper, models, prompt.swap), wanted)
         self._add("prepare", inputs, preparing, read, swapper, skip="swap")
         everything = ("source", "tracks", "masks", "embeddings", "targets", "prepare")
-        extra = {name: self._identity(self.families[name]) for name in parts} | {"prompt": list(pair)}
-        self._add("swap", everything, stages.Swap(stages.JobParts(swapper, parts, pair)), extra, swapper)
+        extra = {name: self._identity(self.families[name]) for name in parts} | {"prompt": prompt.swap}
+        self._add("swap", everything, stages.Swap(stages.JobParts(swapper, parts, prompt.swap)), extra, swapper)
 
     def _add(
         self,

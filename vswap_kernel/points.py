@@ -43,9 +43,7 @@ def _no_duplicates(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = [name for name, _ in pairs]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise InputError(
-            f"{path}: {', '.join(map(repr, twice))} stands there more than once; give each point its own name"
-        )
+        raise InputError(f"{path}: {', '.join(map(repr, twice))} stands there more than once; give each its own name")
     return dict(pairs)
 
 
@@ -98,9 +96,8 @@ def write_points(file: PointsFile) -> None:
     data: dict[str, Any] = {"frame": file.frame}
     if file.size is not None:
         data["size"] = list(file.size)
-    data["points"] = {
-        name: [round(float(x), 2), round(float(y), 2)] for name, (x, y) in zip(file.names, file.xy, strict=True)
-    }
+    places = zip(file.names, file.xy.tolist(), strict=True)
+    data["points"] = {name: [round(value, 2) for value in place] for name, place in places}
     file.path.write_text(json.dumps(data, indent=2) + "\n")
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+from vswap_kernel.api import NO_PROMPT, SwapPrompt
 from vswap_kernel.types import (
     ByteArray,
     Cutout,
@@ -134,14 +135,7 @@ class Backbone(Protocol):
         ...
 
     def predict(
-        self,
-        latents: Tensor,
-        timestep: int,
-        text: Tensor,
-        /,
-        *,
-        frames: int,
-        residuals: Sequence[Tensor] | None = None,
+        self, latents: Tensor, timestep: int, text: Tensor, /, *, frames: int, residuals: Sequence[Tensor] | None = None
     ) -> Tensor:
         """Predicted noise, of the shape of `latents` [B * F, 4, h, w].
 
@@ -207,7 +201,8 @@ class SwapJob:
         targets: where the new subject's points are asked to be: `tracks` less the dropped points, plus the drags.
         masks: the source subject, when the config names a masks component.
         embeddings: of the points of `tracks`, when it names an embedder.
-        prompt: the source prompt and the target prompt.
+        prompt: the source prompt, the target prompt, and the old and the new subject's words; in `prepare` the first
+            alone.
         concept, motion, backbone: the components that the config names, of those families that the swapper `accepts`.
     """
 
@@ -216,7 +211,7 @@ class SwapJob:
     targets: PointTracks
     masks: Masks | None = None
     embeddings: PointEmbeddings | None = None
-    prompt: tuple[str, str] = ("", "")
+    prompt: SwapPrompt = NO_PROMPT
     concept: Concept | CutoutConcept | None = None
     motion: MotionModule | None = None
     backbone: Backbone | None = None

@@ -21,7 +21,7 @@ from vswap_kernel.api import Context, FinishedRun, StageEvent
 from vswap_kernel.config import RunConfig, load_config
 from vswap_kernel.errors import InputError, PluginError, StoreError, VswapError
 from vswap_kernel.models import Models
-from vswap_kernel.plan import Plan, Stage, make_plan
+from vswap_kernel.plan import Plan, Stage, key_of, make_plan
 from vswap_kernel.registry import Registry
 from vswap_kernel.store import Store, default_store
 from vswap_kernel.types import Masks, Measurement, SwapResult, Video
@@ -141,7 +141,7 @@ def _ensure(
             return tell(StageEvent("hit", stage.name, stage.component))
         began = time.perf_counter()
         progress = partial(_progress, tell, stage.name)
-        own = replace(context, scratch=scratch, progress=progress)
+        own = replace(context, scratch=scratch, progress=progress, keep=partial(_kept_part, stage, store))
         inputs = {name: artefacts[name] for name in stage.inputs}
         try:
             with store.put(stage.key, stage.name, stage.ingredients) as folder:
@@ -162,6 +162,22 @@ def _ensure(
     return None
 
 
+def _kept_part(
+    stage: Stage, store: Store, name: str, reads: Sequence[str], options: Any, make: Callable[[Path, Path], None]
+) -> Path:
+    """See `Context.part`. Of the component, version and revision are in its key; of its options, those given."""
+    known = {**stage.ingredients, **stage.ingredients["inputs"]}
+    counted = ("component", "revision", "version", "dtype", *reads)
+    ingredients = {"inputs": {}, "options": options} | {key: known.get(key) for key in counted}
+    key = key_of(name, ingredients)
+    with store.exclusive(key) as scratch:
+        if not store.has(key) or store.damaged(key):
+            with store.put(key, name, ingredients) as folder:
+                make(scratch, folder)
+        store.touch(key)
+    return store.path(key)
+
+
 def _progress(tell: Observer, stage: str, done: int, total: int, note: str = "") -> None:
     tell(StageEvent("progress", stage, note, done, total))
 
@@ -177,9 +193,7 @@ def _describe(folder: Path, config: RunConfig, plan: Plan, registry: Registry) -
     _write(folder / "config.yaml", yaml.safe_dump(config.as_dict(), sort_keys=False))
     _write(before, listed)
     packages = {dist.name: dist.version for dist in metadata.distributions()}
-    origins = {
-        f"{plugin.distribution}:{plugin.name}": f"{plugin.version} {plugin.status}" for plugin in registry.plugins
-    }
+    origins = {f"{p.distribution}:{p.name}": f"{p.version} {p.status}" for p in registry.plugins}
     found = {"python": platform.python_version(), "platform": platform.platform(), "plugins": origins}
     _write(folder / "environment.json", json.dumps(found | {"packages": packages}, indent=1, sort_keys=True))
 
@@ -204,9 +218,7 @@ def _finish(
     encoded: Path = artefacts["result"]
     video = folder / encoded.name
     _place(encoded, video)
-    measured = {
-        name.removeprefix("metric:"): m.as_json() for name, m in artefacts.items() if isinstance(m, Measurement)
-    }
+    measured = {key.removeprefix("metric:"): m.as_json() for key, m in artefacts.items() if isinstance(m, Measurement)}
     _write(folder / "metrics.json", json.dumps(measured, indent=1, sort_keys=True))
     source: Video = artefacts["source"]
     swap: SwapResult = artefacts["swap"]

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vswap_kernel.api import Context, silent
+from vswap_kernel.api import Context, SwapPrompt, silent
 from vswap_kernel.config import Chosen, OutputConfig
 from vswap_kernel.encode import write_result
 from vswap_kernel.errors import InputError, PluginError
@@ -194,11 +194,11 @@ class Aim(Work):
 
 @dataclass(frozen=True)
 class JobParts:
-    """What the stages of a swap share: the swapper, the families of the models in its job, source and target prompt."""
+    """What the stages of a swap share: the swapper, the families of the models in its job, the prompts."""
 
     swapper: Chosen
     families: tuple[str, ...]
-    prompt: tuple[str, str]
+    prompt: SwapPrompt
 
     def job(self, inputs: Inputs, context: Context) -> SwapJob:
         """The job: an input that isn't there is None, and the targets are the tracks where nothing else is asked."""
@@ -219,7 +219,7 @@ class Prepare(Work):
         none = np.zeros((len(inputs["source"]), 0), np.float32)
         nothing = PointTracks((), none.reshape(*none.shape, 2), none.astype(bool), none, inputs["source"].size)
         families = tuple(name for name in self.parts.families if name in self.reads)
-        prompt = (self.parts.prompt[0], "") if "prompt" in self.reads else ("", "")
+        prompt = SwapPrompt(self.parts.prompt.source if "prompt" in self.reads else "")
         seen = JobParts(self.parts.swapper, families, prompt)
         job = seen.job({"tracks": nothing, **inputs}, context)
         _make(self.parts.swapper, context, "prepare").prepare(job, out)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import small_plugin
-from vswap_kernel.api import FinishedRun, StageEvent, hookimpl
+from vswap_kernel.api import Context, FinishedRun, StageEvent, hookimpl
 from vswap_kernel.errors import InputError, PluginError
 from vswap_kernel.registry import Registry
 from vswap_kernel.run import RunOutcome, run_config
@@ -262,3 +262,31 @@ def test_a_hit_counts_as_use_when_pruning(run, tmp_path: Path) -> None:
     pruned = {entry.stage for entry in store.prune(older_than=1e6)}
     assert "tracks" in pruned
     assert "source" not in pruned
+
+
+def test_a_part_of_a_stage_is_kept_by_what_it_depends_on_alone(tmp_path: Path) -> None:
+    from vswap_kernel.plan import Stage
+    from vswap_kernel.run import _kept_part
+    from vswap_kernel.stages import Work
+
+    store, made = Store(tmp_path), list[Path]()
+
+    def make(scratch: Path, out: Path) -> None:
+        made.append(scratch)
+        (out / "answer").write_text("42")
+
+    def folder(backbone: str = "a", tracks: str = "t", rate: float = 1.0, steps: int = 5) -> Path:
+        ingredients = {"inputs": {"source": "s", "tracks": tracks}, "backbone": backbone, "options": {"rate": rate}}
+        stage = Stage("prepare", "swapper/x", (), ingredients, Work())
+        return _kept_part(stage, store, "inversion", ("source", "backbone"), {"steps": steps}, make)
+
+    assert (folder() / "answer").read_text() == "42"
+    assert folder(tracks="other", rate=2.0) == folder()
+    assert len(made) == 1
+    assert len({folder(backbone="b"), folder(steps=6), folder()}) == 3
+    assert [entry.stage for entry in store.entries()] == ["inversion"] * 3
+
+
+def test_without_a_kernel_a_part_is_made_in_the_scratch_folder(tmp_path: Path) -> None:
+    made = Context(tmp_path).part("inversion", (), {}, lambda scratch, out: (out / "x").write_text(str(scratch)))
+    assert (made / "x").read_text() == str(tmp_path)

@@ -67,9 +67,8 @@ def run_and_show(
         raise typer.Exit(130) from None
     found = {"folder": outcome.folder, "video": outcome.video, "report": outcome.report}
     if as_json:
-        typer.echo(
-            json.dumps({name: path and str(path) for name, path in found.items()} | {"metrics": outcome.metrics})
-        )
+        told = {name: path and str(path) for name, path in found.items()}
+        typer.echo(json.dumps(told | {"metrics": outcome.metrics}))
         return
     for name, value in outcome.metrics.items():
         out.print(f"{name:<40} {'undefined' if value is None else f'{value:.4g}'}", highlight=False)

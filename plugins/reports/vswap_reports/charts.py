@@ -15,13 +15,13 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 12, 34
 
 @dataclass(frozen=True)
 class Chart:
-    """One curve over the frames.
+    """One curve over the frames, or over the steps of something.
 
     Attributes:
         title: the curve's name. summary: one sentence for those who can't see it.
         lines: SVG path data, one per stretch without a gap. dots: (x, y) of frames whose neighbours are undefined.
         ticks_x, ticks_y: (position, label).
-        box: (left, top, right, bottom) of the area of the plot.
+        unit: what the curve runs over. box: (left, top, right, bottom) of the area of the plot.
     """
 
     title: str
@@ -30,16 +30,17 @@ class Chart:
     dots: tuple[tuple[str, str], ...]
     ticks_x: tuple[tuple[str, str], ...]
     ticks_y: tuple[tuple[str, str], ...]
+    unit: str = "frame"
     box: tuple[int, int, int, int] = (_LEFT, _TOP, WIDTH - _RIGHT, HEIGHT - _BOTTOM)
     width: int = WIDTH
     height: int = HEIGHT
 
 
-def line_chart(title: str, curve: FloatArray) -> Chart:
+def line_chart(title: str, curve: FloatArray, unit: str = "frame") -> Chart:
     """Chart of `curve` float32 [T]: a gap where it is NaN, an empty plot where it is NaN throughout."""
     known = curve[np.isfinite(curve)].astype(float)
     if not known.size:
-        return Chart(title, f"{title}: undefined in every frame", (), (), (), ())
+        return Chart(title, f"{title}: undefined in every {unit}", (), (), (), (), unit)
     ticks = nice_ticks(float(known.min()), float(known.max()))
     low, high = ticks[0], ticks[-1]
     last = max(1, len(curve) - 1)
@@ -53,9 +54,10 @@ def line_chart(title: str, curve: FloatArray) -> Chart:
     )
     dots = tuple((f"{xs[start]:.1f}", f"{ys[start]:.1f}") for start, stop in stretches if stop - start == 1)
     numbers = f"from {number(known.min())} to {number(known.max())}, mean {number(known.mean())}"
-    summary = f"{title} over {len(curve)} frames: {numbers}"
+    summary = f"{title} over {len(curve)} {unit}s: {numbers}"
     ticks_x = tuple((f"{xs[frame]:.1f}", str(frame)) for frame in _frame_ticks(len(curve)))
-    return Chart(title, summary, lines, dots, ticks_x, tuple((f"{_y(t, low, high):.1f}", number(t)) for t in ticks))
+    ticks_y = tuple((f"{_y(t, low, high):.1f}", number(t)) for t in ticks)
+    return Chart(title, summary, lines, dots, ticks_x, ticks_y, unit)
 
 
 def nice_ticks(low: float, high: float, wanted: int = 4) -> list[float]:

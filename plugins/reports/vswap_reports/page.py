@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -62,6 +63,7 @@ def _content(run: FinishedRun) -> dict[str, Any]:
         "colours": colours,
         "sheet": _sheet(run, tracks, targets, masks, colours),
         "metrics": metric_sections(run.artefacts),
+        "preparation": preparation_charts(run.artefacts.get("prepare")),
         "last_frame": frames - 1,
         "config": config_text(run.folder),
         "environment": environment(run.folder),
@@ -109,6 +111,14 @@ def _points(
         for video, points in ((run.source, tracks), (run.result, targets))
     )
     return [before.picture(frame, f"source, frame {frame}", 14), after.picture(frame, f"result, frame {frame}", 14)]
+
+
+def preparation_charts(prepared: Path | None) -> list[Chart]:
+    """The curves of a prepared folder's curves.json, {title: a number or null for each step}; none without one."""
+    if prepared is None or not (prepared / "curves.json").is_file():
+        return []
+    curves = json.loads((prepared / "curves.json").read_text())
+    return [line_chart(title, np.array(curve, np.float32), "step") for title, curve in curves.items()]
 
 
 def metric_sections(artefacts: Mapping[str, Any]) -> list[MetricSection]:

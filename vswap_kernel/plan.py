@@ -167,13 +167,13 @@ def _check_fit(config: RunConfig) -> None:
     for family, chosen in everybody:
         for other, wanted in chosen.component.spec.accepts.items():
             what = f"{family} {chosen.name!r} ({chosen.component.origin})"
-            kind = f" that offers {' or '.join(wanted)}" if wanted else ""
+            kind, a = f" that offers {' or '.join(wanted)}" if wanted else "", "an" if other[0] in "aeiou" else "a"
             if other not in config.families:
-                raise ConfigError(f"{what} needs a {other} component{kind}; add `{other}: {{name: ...}}`")
+                raise ConfigError(f"{what} needs {a} {other} component{kind}; add `{other}: {{name: ...}}`")
             has = config.families[other].component.spec.capabilities
             if wanted and not set(wanted) & set(has):
                 offers = ", ".join(has) or "nothing"
-                raise ConfigError(f"{what} needs a {other}{kind}, but {config.families[other].name!r} offers {offers}")
+                raise ConfigError(f"{what} needs {a} {other}{kind}, but {config.families[other].name!r} offers {offers}")
 
 
 class _Builder:

@@ -1,10 +1,11 @@
-"""What the golden tests share: the folder of recordings, and readers of its files."""
+"""What the golden tests share: the folder of recordings, readers of its files, and its edits."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,22 +14,24 @@ import pytest
 if TYPE_CHECKING:
     import torch
 
+    from .edits import Edit, Group
+
     Recording = Callable[[str], tuple[dict[str, torch.Tensor], dict[str, Any]]]
 
 REPOSITORY = Path(__file__).parents[2]
+FOLDER = Path(os.environ.get("VSWAP_GOLDEN", REPOSITORY.parent / "shared" / "golden" / "open")).resolve()
 
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The folder of recordings: VSWAP_GOLDEN, or the open set beside the repository."""
     pytest.importorskip("diffusers")
-    folder = Path(os.environ.get("VSWAP_GOLDEN", REPOSITORY.parent / "shared" / "golden" / "open")).resolve()
-    if not (folder / "config.json").is_file():
-        pytest.skip(f"no recordings at {folder}; set VSWAP_GOLDEN to have these tests run")
+    if not (FOLDER / "config.json").is_file():
+        pytest.skip(f"no recordings at {FOLDER}; set VSWAP_GOLDEN to have these tests run")
     import torch
 
     torch.set_num_threads(1)  # as the recordings were made
-    return folder
+    return FOLDER
 
 
 @pytest.fixture(scope="session")
@@ -75,3 +78,45 @@ def motion(golden: Path, make: Callable[..., Any]) -> Any:
 def concept(golden: Path, golden_config: dict[str, Any], make: Callable[..., Any]) -> Any:
     """The recorded ED-LoRA at the recorded strength."""
     return make("concept", "ed-lora", weights=golden / golden_config["lora_name"], strength=golden_config["alpha"])
+
+
+def group_notes() -> dict[str, dict[str, Any]]:
+    """The notes of every recorded group of edits, by its name."""
+    notes = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("edit_*.json"))]
+    return {group["group"]: group for group in notes}
+
+
+def kind_of(group: dict[str, Any], edit: dict[str, Any]) -> str:
+    """unblended; blended; or injected: blended and with attention replacement."""
+    if not group["editing_config"]["use_blend"]:
+        return "unblended"
+    blending = edit["swap"]["blend_cfg"]
+    return "injected" if blending.get("cross_replace_steps") or blending.get("self_replace_steps") else "blended"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test with an `edit` runs for each recorded edit of the kind that its module names as EDITS."""
+    if "edit" not in metafunc.fixturenames:
+        return
+    kind, groups = metafunc.module.EDITS, group_notes()
+    recorded = [(group, name) for group, notes in groups.items() for name in notes["edits"]]
+    names = [(group, name) for group, name in recorded if kind_of(groups[group], groups[group]["edits"][name]) == kind]
+    assert names or not groups, f"no {kind} edit is recorded"
+    metafunc.parametrize("edit", names, ids=["-".join(name) for name in names], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def group_of(golden: Path, golden_config: Any, recording: Any, backbone: Any, motion: Any) -> Callable[[str], Group]:
+    """The recorded group of a name; each is inverted once for all tests."""
+    from .edits import Group
+
+    return cache(lambda name: Group(name, group_notes(), golden, golden_config, recording, backbone, motion))
+
+
+@pytest.fixture
+def edit(request: pytest.FixtureRequest, group_of: Callable[[str], Group], concept: Any) -> Edit:
+    """One recorded edit, see `pytest_generate_tests`."""
+    from .edits import Edit
+
+    group, name = request.param
+    return Edit(group_of(group), name, concept)

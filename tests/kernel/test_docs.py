@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vswap_kernel import hooks
 from vswap_kernel.cli import GROUPS, app
@@ -50,7 +51,7 @@ def test_every_command_in_the_docs_exists() -> None:
     def names(typer_app: object) -> set[str]:
         return {c.name or c.callback.__name__ for c in typer_app.registered_commands}
 
-    known = names(app) | {"demo", "toybox"}
+    known = names(app) | {"demo", "toybox", "import-reference"}
     groups = {name: names(group) for name, group in GROUPS.items()}
     groups["points"] |= {"write", "check", "draw"}
     for page in PAGES:
@@ -59,3 +60,24 @@ def test_every_command_in_the_docs_exists() -> None:
             assert command in known | groups.keys(), f"{page.name}: vswap {line}"
             if command in groups and rest and not rest[0].startswith("-"):
                 assert rest[0].split("|")[0] in groups[command], f"{page.name}: vswap {line}"
+
+
+def test_configs_in_the_docs_name_what_there_is() -> None:
+    from vswap_kernel.config import Settings
+    from vswap_kernel.hooks import FAMILIES
+    from vswap_kernel.registry import Registry
+
+    registry, seen = Registry.discover(), 0
+    for page in PAGES:
+        for text in re.findall(r"```yaml\n(.*?)```", page.read_text(), re.S):
+            for field, value in yaml.safe_load(text).items():
+                assert field in Settings.model_fields or field in FAMILIES, f"{page.name}: {field}"
+                for named in value if isinstance(value, list) else [value]:
+                    if field in FAMILIES:
+                        known = registry.get(field, named["name"]).spec.options.model_fields
+                        assert named.keys() - known.keys() <= {"name"}, f"{page.name}: {named}"
+                        seen += 1
+        for family, option in re.findall(r"\b(swapper|motion|embedder|backbone|concept)\.(\w+)[=`]", page.read_text()):
+            options = {name for c in registry.components(family) for name in c.spec.options.model_fields}
+            assert option in options | {"name"}, f"{page.name}: {family}.{option}"
+    assert seen

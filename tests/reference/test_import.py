@@ -227,3 +227,20 @@ def test_options_that_this_installation_lacks_are_taken_out_and_told(
     made = translate(path, tmp_path, tmp_path / "out")
     for option in made.configs["to_concept"]["swapper"].keys() - written["swapper"].keys():
         assert f"no option {option}:" in said
+
+
+def test_every_option_that_is_carried_over_is_one_of_the_components(tmp_path: Path) -> None:
+    from vswap_kernel.registry import Registry
+
+    registry = Registry.discover()
+    for config in imported(tmp_path).configs.values():
+        for family in ("swapper", "embedder", "concept", "motion", "backbone"):
+            known = registry.get(family, config[family]["name"]).spec.options.model_fields
+            assert config[family].keys() - known.keys() <= {"name"}
+
+
+def test_other_words_are_replaced_behind_the_subjects(tmp_path: Path) -> None:
+    made = imported(tmp_path, val__editing_config__editing_prompts__to_cat__replace_other="grass -> snow")
+    replaced = made.configs["to_cat"]["prompt"]["replace"]
+    assert list(replaced.items()) == [("brown dog", "grey cat"), ("grass", "snow")]
+    assert not any("replace_other" in note for note in made.edit_notes["to_cat"])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from vswap_kernel.api import ComponentSpec, InputPath, Options, hookimpl
 
@@ -37,9 +37,77 @@ class U2NetOptions(EdgeOptions):
     )
 
 
+_WORDS_READ = 75
+"""A text encoder of Stable Diffusion reads 77 tokens: start, 75 of the prompt (each word is one or more), end."""
+
+
+class AttentionOptions(EdgeOptions):
+    """Options of `attention`."""
+
+    subject: str = Field(
+        min_length=1, pattern=r"\S", description="the subject's word or words, as they stand in the prompt"
+    )
+    prompt: str = Field(
+        "a photo of a {subject}",
+        description="text of the U-Net pass; {subject} is the subject's words; first place counts",
+    )
+    timesteps: tuple[Annotated[int, Field(ge=0, le=999)], ...] = Field(
+        (261,), min_length=1, description="timesteps of the noise added, of 1000; the attention is averaged over them"
+    )
+    ensemble: int = Field(4, ge=1, description="noises that a frame's attention is averaged over")
+    scales: tuple[Literal[1, 2, 4, 8], ...] = Field(
+        (2, 4),
+        min_length=1,
+        description="which layers are read: those whose cells are so many latent cells wide (2: 1/16 of the picture)",
+    )
+    threshold: float = Field(
+        0.3, gt=0, lt=1, description="from this share of the frame's largest attention on a pixel is the subject"
+    )
+    keep: Literal["points", "all"] = Field(
+        "points", description='"points": only what holds the points, followed through time; "all": all that is found'
+    )
+    batch: int = Field(
+        8, ge=1, description="U-Net passes at once: frames times noises; more is faster and takes more memory"
+    )
+
+    @property
+    def text(self) -> str:
+        """The prompt with the subject's words in it, single spaces between words."""
+        return _spaced(self.prompt.replace("{subject}", self.subject))
+
+    @property
+    def place(self) -> tuple[int, int] | None:
+        """Where in `text` the subject's words first stand as whole words, in any case: (start, end) of characters."""
+        import re
+
+        words = re.search(rf"(?<!\w){re.escape(_spaced(self.subject))}(?!\w)", self.text, re.IGNORECASE)
+        return words.span() if words else None
+
+    @model_validator(mode="after")
+    def _subject_is_read(self) -> Self:
+        place = self.place
+        if place is None:
+            raise ValueError(
+                f"subject: {self.subject!r} is not in the prompt {self.text!r}; write {{subject}} in the prompt, or "
+                "take words that stand in it"
+            )
+        if len(self.text[: place[1]].split()) > _WORDS_READ:
+            raise ValueError(unread(self.subject))
+        return self
+
+
+def unread(subject: str) -> str:
+    """What is wrong with a prompt that is cut off before the subject's words end."""
+    return f"subject: {subject!r} stands beyond the 77 tokens of the prompt that are read; put it nearer to the start"
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
 @hookimpl
 def vswap_masks() -> Iterable[ComponentSpec]:
-    """Masks from files, and from a salient-object network that runs on a laptop."""
+    """Masks from files, from a salient-object network that runs on a laptop, and from the backbone's attention."""
     yield ComponentSpec(
         "files",
         "vswap_masks.files:Files",
@@ -57,4 +125,14 @@ def vswap_masks() -> Iterable[ComponentSpec]:
         requires=("onnxruntime", "cv2"),
         install="pip install 'vswap[onnx,opencv]'",
         preflight="vswap_masks.u2net:preflight",
+    )
+    yield ComponentSpec(
+        "attention",
+        "vswap_masks.attention:Attention",
+        AttentionOptions,
+        "where the backbone's cross-attention sees the subject's words",
+        requires=("torch", "diffusers", "cv2"),
+        install="pip install 'vswap[diffusion,opencv]'",
+        accepts={"backbone": ("sd15-unet",)},
+        seeded=True,
     )

@@ -77,6 +77,18 @@ class OptionFields:
                 raise InputError(f"{self.path}: {name}.{key}: expected fields, got {value!r}")
         return {str(key): OptionFields(self.path, value, f"{name}.{key}.") for key, value in members.items()}
 
+    def replacement(self, name: str) -> tuple[str, str]:
+        """The (old, new) words of a field "old words -> new words".
+
+        Raises:
+            InputError: it is missing, or of another form.
+        """
+        text = self.need(name, str)
+        old, arrow, new = (part.strip() for part in text.partition("->"))
+        if not (arrow and old and new):
+            raise InputError(f"{self.path}: {self._prefix}{name}: expected 'old words -> new words', got {text!r}")
+        return old, new
+
     def has(self, name: str) -> bool:
         """Whether there is a field of that name, or fields in it."""
         return any(leaf == name or leaf.startswith(f"{name}.") for leaf in self._leaves)

@@ -194,9 +194,7 @@ def _points(tap: TapFile, path: Path, size: list[int] | None, notes: list[str]) 
 
 def _config(base: dict[str, Any], own: OptionFields, tap: TapFile, points: PointsFile, paths: _Paths) -> dict[str, Any]:
     """The config of one edit."""
-    old, arrow, new = (part.strip() for part in own.need("replace", str).partition("->"))
-    if not (arrow and old and new):
-        raise InputError(f"{own.path}: replace: expected 'old words -> new words', got {own.take('replace', str)!r}")
+    old, new = own.replacement("replace")
     paths.notes.append(f"points.subject: guessed from the replaced words: {old.split()[-1]!r}")
     lora = own.take("lora_path", str)
     concept: dict[str, Any] = {"name": "text"}
@@ -209,6 +207,8 @@ def _config(base: dict[str, Any], own: OptionFields, tap: TapFile, points: Point
     config = base | {"swapper": swapper, "concept": concept}
     config["points"] = base["points"] | {"subject": old.split()[-1]}
     config["prompt"] = base["prompt"] | {"replace": {old: new}}
+    if own.has("replace_other"):
+        config["prompt"]["replace"] |= dict([own.replacement("replace_other")])
     config |= {"edit": edit} if edit else {}
     return config | ({"canonical": {"name": "keyframe"}} if "move" in edit else {})
 

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from vswap_kernel.api import SWAP_ONLY, ComponentSpec, Options, hookimpl
+from vswap_swappers.point_diffusion.options import PointDiffusionOptions
 
 
 class WarpOptions(Options):
@@ -68,7 +69,19 @@ class WarpOptions(Options):
 
 @hookimpl
 def vswap_swappers() -> Iterable[ComponentSpec]:
-    """`warp`."""
+    """`point-diffusion` and `warp`."""
+    yield ComponentSpec(
+        "point-diffusion",
+        "vswap_swappers.point_diffusion.swapper:PointDiffusion",
+        PointDiffusionOptions,
+        "VideoSwap: points registered on the source carry its motion to a new subject of a diffusion model",
+        requires=("torch", "diffusers", "cv2"),
+        install="pip install 'vswap[diffusion,opencv]'",
+        accepts={"backbone": ("sd15-unet",), "motion": (), "concept": ("prompt",), "embedder": ()},
+        preflight="vswap_swappers.point_diffusion.preflight:preflight",
+        seeded=True,
+        prepare_reads=("tracks", "embeddings", "prompt", "backbone", "motion"),
+    )
     yield ComponentSpec(
         "warp",
         "vswap_swappers.warp:Warp",

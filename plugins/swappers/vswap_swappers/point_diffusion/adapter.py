@@ -74,12 +74,19 @@ class PointAdapter(nn.Module):
         scale = scale.to(embeddings.dtype)
         return [splat(level(embeddings) * scale) for level, splat in zip(self.levels, splats, strict=True)]
 
-    def require(self, *, embedding_channels: int, block_channels: Sequence[int], points: Sequence[str] = ()) -> None:
+    def require(
+        self, *, embedding_channels: int, block_channels: Sequence[int], points: Sequence[str] = (), space: str = ""
+    ) -> None:
         """Refuse to be used with what it was not registered for.
 
         Raises:
             InputError: other embeddings, a U-Net of other widths, or a point that it has never seen.
         """
+        if self.space and space and self.space != space:
+            raise InputError(
+                f"adapter: registered for embeddings {self.space!r}, these are {space!r}; register again with this "
+                "embedder and backbone"
+            )
         if self.embedding_channels != embedding_channels:
             raise InputError(
                 f"adapter: registered for embeddings of {self.embedding_channels} channels, these have "

@@ -6,7 +6,7 @@ levels that the sampling comes down, so that level n of one is level n of the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -66,7 +66,9 @@ def inverted(
 
 
 @torch.no_grad()
-def sampled(predict: Predict, latents: Tensor, ladder: Ladder, *, first: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+def sampled(
+    predict: Predict, latents: Tensor, ladder: Ladder, *, first: int = 0
+) -> Generator[tuple[Tensor, Tensor], Tensor | None]:
     """Come down from the noisiest level: yields (latents after the step, the noise that was predicted) of each step.
 
     Args:

@@ -15,8 +15,11 @@ from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
 from vswap_kernel.protocols import Backbone, CrossAttentionLayer
+from vswap_kernel.types import Prompt
+from vswap_swappers.point_diffusion.word_alignment import prompt_tokens
 
-_REFERENCE_LEAST = 32 * 32  # queries: maps of so many or more aren't kept by the reference
+REFERENCE_LEAST = 32 * 32
+"""Queries: the reference neither keeps nor replaces maps of so many or more."""
 
 
 def mask_layers(layers: Sequence[CrossAttentionLayer]) -> list[int]:
@@ -25,12 +28,17 @@ def mask_layers(layers: Sequence[CrossAttentionLayer]) -> list[int]:
     return [index for index, layer in enumerate(layers) if layer.stride == 4]
 
 
+def layers_of_few_queries(layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int) -> list[int]:
+    """The layers with fewer than `least` queries for latents of `size` (height, width)."""
+    return [i for i, layer in enumerate(layers) if -(-size[0] // layer.stride) * -(-size[1] // layer.stride) < least]
+
+
 def reference_mask_layers(
-    layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int = _REFERENCE_LEAST
+    layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int = REFERENCE_LEAST
 ) -> list[int]:
     """The layers that the reference takes: of those with fewer than `least` queries, the third and the fourth of the
     down part and the first three of the up part. `size` is (height, width) of the latents."""
-    few = [i for i, layer in enumerate(layers) if -(-size[0] // layer.stride) * -(-size[1] // layer.stride) < least]
+    few = layers_of_few_queries(layers, size, least)
     parts = {part: [index for index in few if layers[index].part == part] for part in ("down", "up")}
     return parts["down"][2:4] + parts["up"][:3]
 
@@ -47,10 +55,14 @@ def word_attention(maps: Sequence[Tensor], clip: int) -> Tensor:
     return torch.stack([layer[clip] for layer in maps]).mean(0).sum(1)
 
 
-def word_positions(backbone: Backbone, text: str, words: str) -> list[int]:
-    """The token positions (0..76) at which `words` stand in `text`, first occurrence; empty if they don't."""
-    whole = backbone.tokenizer(text).input_ids
-    part = backbone.tokenizer(words).input_ids[1:-1]
+def word_positions(backbone: Backbone, text: str | Prompt, words: str | Prompt) -> list[int]:
+    """The token positions (0..76) at which `words` stand in `text`, first occurrence; empty if they don't. Prompts of a
+    concept are read as its first layer reads them, while the concept is attached."""
+    whole, part = (
+        prompt_tokens(backbone.tokenizer, Prompt(prompt) if isinstance(prompt, str) else prompt)
+        for prompt in (text, words)
+    )
+    part = part[1:-1]
     starts = [start for start in range(len(whole) - len(part) + 1) if whole[start : start + len(part)] == part]
     return list(range(starts[0], starts[0] + len(part))) if starts and part else []
 
@@ -79,12 +91,15 @@ class LatentBlend:
         levels: the inverted latents [F, 4, h, w] at levels 0 (clean) to N.
         source: attention [F, h, w] of the source's words, in each of the N steps of the inversion.
         options: how.
+        given: bool [F, h, w], where the old subject is, if that is known better than by attention.
+        target_sum: attention [F, h, w] of the target's words, summed over the steps so far.
     """
 
     levels: Sequence[Tensor]
     source: Sequence[Tensor]
     options: BlendOptions
-    _sum: Tensor | None = field(default=None, init=False)
+    given: Tensor | None = None
+    target_sum: Tensor | None = field(default=None, init=False)
 
     def masks(self, step: int, target: Tensor) -> tuple[Tensor, Tensor]:
         """(source's, source's or target's) bool [F, h, w] after a step; call it once for each, in order.
@@ -92,10 +107,18 @@ class LatentBlend:
         target: attention [F, h, w] of the target's words in this step. Its mask is that of the sum over steps so far,
         which is steadier; the source's is that of the one step at the same timestep.
         """
-        self._sum = target if self._sum is None else self._sum + target
+        self.target_sum = target if self.target_sum is None else self.target_sum + target
+        old, new = self.subjects(step)
+        return old, old | new
+
+    def subjects(self, step: int) -> tuple[Tensor, Tensor]:
+        """(the old one's, the new one's) mask bool [F, h, w] after the step that `masks` was last called for."""
+        assert self.target_sum is not None, "call masks() first"
         size = (self.levels[0].shape[-2], self.levels[0].shape[-1])
-        old = soft_mask(self.source[len(self.source) - 1 - step], size) > self.options.threshold
-        return old, old | (soft_mask(self._sum, size) > self.options.threshold)
+        new = soft_mask(self.target_sum, size) > self.options.threshold
+        if self.given is not None:
+            return self.given, new
+        return soft_mask(self.source[len(self.source) - 1 - step], size) > self.options.threshold, new
 
     def __call__(self, step: int, latents: Tensor, target: Tensor) -> Tensor:
         """The latents [F, 4, h, w] after a step, the source's outside the masks where this step is blended."""

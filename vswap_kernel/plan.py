@@ -172,8 +172,8 @@ def _check_fit(config: RunConfig) -> None:
                 raise ConfigError(f"{what} needs {a} {other} component{kind}; add `{other}: {{name: ...}}`")
             has = config.families[other].component.spec.capabilities
             if wanted and not set(wanted) & set(has):
-                offers = ", ".join(has) or "nothing"
-                raise ConfigError(f"{what} needs {a} {other}{kind}, but {config.families[other].name!r} offers {offers}")
+                offer = f"{config.families[other].name!r} offers {', '.join(has) or 'nothing'}"
+                raise ConfigError(f"{what} needs {a} {other}{kind}, but {offer}")
 
 
 class _Builder:

@@ -102,7 +102,7 @@ class Backbone(Protocol):
             attach to them.
         alphas_cumprod: float32 [1000], the signal's share of the variance at each timestep.
         layers: the cross-attention layers in order: down, mid, up. Their index here is a layer's number everywhere.
-        frames: F of the pass under way; a motion module's hooks read it.
+        frames, first: F of the pass under way, and which frame of the clip is its first one; hooks read them.
         window: set by a motion module while it is attached; None: every clip in one pass.
     """
 
@@ -114,6 +114,7 @@ class Backbone(Protocol):
     tokenizer: Any
     alphas_cumprod: Tensor
     frames: int
+    first: int
     window: Window | None
 
     @property

@@ -166,9 +166,8 @@ def _kept_part(
     stage: Stage, store: Store, name: str, reads: Sequence[str], options: Any, make: Callable[[Path, Path], None]
 ) -> Path:
     """See `Context.part`. Of the component, version and revision are in its key; of its options, those given."""
-    known = {**stage.ingredients, **stage.ingredients["inputs"]}
-    counted = ("component", "revision", "version", "dtype", *reads)
-    ingredients = {"inputs": {}, "options": options} | {key: known.get(key) for key in counted}
+    known, always = {**stage.ingredients, **stage.ingredients["inputs"]}, ("component", "revision", "version", "dtype")
+    ingredients = {"inputs": {}, "options": options} | {key: known.get(key) for key in (*always, *reads)}
     key = key_of(name, ingredients)
     with store.exclusive(key) as scratch:
         if not store.has(key) or store.damaged(key):

@@ -16,14 +16,9 @@ from vswap_swappers.point_diffusion.adapter import chosen
 from vswap_swappers.point_diffusion.adapter_file import read_adapter
 from vswap_swappers.point_diffusion.ddim import Ladder, Predict, inverted, sampled
 from vswap_swappers.point_diffusion.guidance import Guidance, StepRange, text_pair
-from vswap_swappers.point_diffusion.latent_blend import (
-    BlendOptions,
-    LatentBlend,
-    reference_mask_layers,
-    word_attention,
-    word_positions,
-)
+from vswap_swappers.point_diffusion.latent_blend import BlendOptions, LatentBlend
 from vswap_swappers.point_diffusion.splat import splats
+from vswap_swappers.point_diffusion.word_attention import layer_mean, reference_mask_layers, word_positions
 
 EDIT = 1e-3
 """Relative RMS that an edit's latents may be off."""
@@ -79,13 +74,13 @@ class Group:
     def _levels(self) -> list[Tensor]:
         """The inverted latents; `source` then has the words' attention in each step."""
         old = next(iter(self.notes["edits"].values()))["swap"]["replace"].split(" -> ")[0]
-        tokens = word_positions(self.backbone, self.config["prompt"], old)
+        tokens = word_positions(self.backbone, Prompt(self.config["prompt"]), Prompt(old))
         with self.motion.attach(self.backbone), self.backbone.capture_attention(tokens, self.layers) as maps:
 
             def predict(latents: Tensor, timestep: int, step: int) -> Tensor:
                 noise: Tensor = self.backbone.predict(latents, timestep, self.text, frames=len(latents))
                 if self.layers:
-                    self.source.append(word_attention([maps[layer] for layer in self.layers], 0))
+                    self.source.append(layer_mean([maps[layer] for layer in self.layers], 0).sum(1))
                 return noise
 
             return [self.start, *inverted(predict, self.start, self.ladder, negative_first_timestep=True)]
@@ -151,7 +146,9 @@ class Edit:
 def follow_blending(edit: Edit, predict: Predict, attached: AbstractContextManager[None]) -> None:
     """Sample by `predict` and blend, with motion and what is `attached`: all is as recorded, the masks exactly."""
     group, steps, tensors = edit.group, edit.group.ladder.steps, edit.tensors
-    window = BlendOptions(edit.swap["blend_cfg"]["blend_th"], 0.2, 0.8, one_level_too_high=True)
+    # a recording tells its range in counts of steps; half a count makes shares that round down to them
+    start, end = ((count + 0.5) / steps for count in edit.notes["blend_window_counter_gt_lt"])
+    window = BlendOptions(edit.swap["blend_cfg"]["blend_th"], start, end, one_level_too_high=True)
     assert [step for step in range(steps) if window(step, steps)] == edit.notes["blended_steps"]
     blend, watch = (LatentBlend(group.levels, group.source, window) for _ in range(2))
     words = edit.new_words()
@@ -165,7 +162,7 @@ def follow_blending(edit: Edit, predict: Predict, attached: AbstractContextManag
                 assert relative(noise, tensors["guided_noise_pred_step0"]) < EDIT
             if step == edit.notes["blended_steps"][0]:
                 assert relative(latents, tensors["latents_before_blend_first_blended_step"]) < EDIT, step
-            target = word_attention([maps[layer] for layer in group.layers], 1)
+            target = layer_mean([maps[layer] for layer in group.layers], 1).sum(1)
             for got, wanted in zip(watch.masks(step, target), tensors["mask_binary"][step], strict=True):
                 assert torch.equal(got, wanted.bool()), step
             replaced = blend(step, latents, target)

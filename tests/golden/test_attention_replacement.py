@@ -13,8 +13,8 @@ from vswap_swappers.point_diffusion.attention_injection import (
     InvertedSource,
     reference_injection_layers,
 )
-from vswap_swappers.point_diffusion.latent_blend import word_positions
 from vswap_swappers.point_diffusion.word_alignment import WordAlignment, aligned, prompt_tokens
+from vswap_swappers.point_diffusion.word_attention import word_positions
 
 from .edits import Edit, follow_blending
 
@@ -52,7 +52,7 @@ def test_words_are_aligned_and_scheduled_as_recorded(edit: Edit) -> None:
     assert torch.equal(alignment.alphas, recorded["refine_alphas"].flatten())
     assert torch.equal(options_of(edit).cross_steps(steps), recorded["cross_replace_alpha"])
     assert [0, options_of(edit).self_steps(steps)] == edit.notes["self_replace_steps_range"]
-    old = word_positions(edit.group.backbone, edit.group.config["prompt"], edit.old)
+    old = word_positions(edit.group.backbone, Prompt(edit.group.config["prompt"]), Prompt(edit.old))
     assert [old, edit.new_words()] == [words.nonzero().flatten().tolist() for words in recorded["alpha_words"]]
 
 

@@ -131,12 +131,15 @@ def test_embeddings_and_kept_flags_of_tracked_points(models: Any, dift_io: Any, 
     got = embed(models, dift_io, "extract_tracks_in", tmp_path, threshold=notes["threshold"])
     before, after = tensors["extract_tracks_in"].numpy(), tensors["extract_tracks_out"].numpy()
     np.testing.assert_array_equal(np.where(got.keep[..., None], before, np.float32(-1)), after)
-    np.testing.assert_array_equal(got.support, (after >= 0).all(-1).sum(0))
+    # not what is left visible: a negative place that wraps around to alike pixels is kept, and counts
+    np.testing.assert_array_equal(got.support, got.keep.sum(0))
     np.testing.assert_allclose(got.vectors, tensors["extract_embedding"].numpy(), atol=FORWARD, rtol=0)
 
 
 def test_embeddings_of_body_joints_are_means_over_the_visible_frames(models: Any, dift_io: Any, tmp_path: Path) -> None:
-    tensors, _ = dift_io
+    tensors, notes = dift_io
+    if notes["human"] != "ok":
+        pytest.skip(f"the reference recorded none: {notes['human']}")
     got = embed(models, dift_io, "extract_human_tracks_in", tmp_path, threshold=None, only_visible=True)
     np.testing.assert_array_equal(got.keep, (tensors["extract_human_tracks_in"].numpy() >= 0).all(-1))
     np.testing.assert_allclose(got.vectors, tensors["extract_human_embedding"].numpy(), atol=FORWARD, rtol=0)

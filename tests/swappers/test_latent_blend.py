@@ -4,14 +4,10 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import CrossAttentionLayer
-from vswap_swappers.point_diffusion.latent_blend import (
-    BlendOptions,
-    LatentBlend,
-    mask_layers,
-    reference_mask_layers,
-    soft_mask,
-)
+from vswap_swappers.point_diffusion.latent_blend import BlendOptions, LatentBlend, soft_mask
+from vswap_swappers.point_diffusion.word_attention import layer_mean, layers_at_scales, reference_mask_layers
 
 SD15 = [
     CrossAttentionLayer("", part, stride)
@@ -30,7 +26,19 @@ def attention(row: int) -> object:
 
 
 def test_our_layers_are_the_same_at_every_resolution() -> None:
-    assert mask_layers(SD15) == [4, 5, 7, 8, 9]
+    assert layers_at_scales(SD15, (4,)) == [4, 5, 7, 8, 9]
+    assert layers_at_scales(SD15, (2, 4)) == [2, 3, 4, 5, 7, 8, 9, 10, 11, 12]
+    with pytest.raises(InputError, match=r"at \[16\]; this backbone has \[1, 2, 4, 8\]"):
+        layers_at_scales(SD15, (16,))
+
+
+def test_coarse_maps_count_as_much_as_fine_ones_at_the_same_places() -> None:
+    fine, coarse = torch.zeros(1, 1, 1, 7, 5), torch.zeros(1, 1, 1, 4, 3)
+    fine[..., 6, 4] = coarse[..., 3, 2] = 1
+    mean = layer_mean([coarse, fine], 0)[0, 0]
+    assert mean.shape == (7, 5)
+    assert (int(mean.argmax()) // 5, int(mean.argmax()) % 5) == (6, 4)
+    assert not mean[:4].any()
 
 
 @pytest.mark.parametrize(

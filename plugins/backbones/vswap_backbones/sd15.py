@@ -27,6 +27,7 @@ class StableDiffusion:
 
     family = "sd15-unet"
     frames: int
+    first: int
     window: Window | None
 
     def __init__(self, options: StableDiffusionOptions, context: Context) -> None:
@@ -47,7 +48,7 @@ class StableDiffusion:
         )
         self.alphas_cumprod: Tensor = model.alphas_cumprod
         self.latent_scale = float(model.vae.config.scaling_factor)
-        self.frames, self.window = 1, None
+        self.frames, self.first, self.window = 1, 0, None
         self._layers = cross_attention_layers(self.unet)
         self._captures: list[Capture] = []
         prepare(model, options)
@@ -158,7 +159,7 @@ class StableDiffusion:
         part: Part | None,
         whole: int,
     ) -> Tensor:
-        self.frames = frames
+        self.frames, self.first = frames, 0 if part is None else part.start
         inputs: dict[str, Any] = {"encoder_hidden_states": text, "return_dict": False}
         hooks = []
         if residuals is not None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vswap_kernel.protocols import CrossAttentionLayer
 from vswap_swappers.point_diffusion.guidance import Guidance
-from vswap_swappers.point_diffusion.latent_blend import REFERENCE_LEAST, layers_of_few_queries, soft_mask
+from vswap_swappers.point_diffusion.latent_blend import soft_mask
 from vswap_swappers.point_diffusion.source_attention import (
     Change,
     cross_replaced,
@@ -26,6 +26,7 @@ from vswap_swappers.point_diffusion.source_attention import (
     source_attention,
 )
 from vswap_swappers.point_diffusion.word_alignment import WordAlignment, replace_schedule
+from vswap_swappers.point_diffusion.word_attention import REFERENCE_LEAST, layers_of_few_queries
 
 
 def injection_layers(layers: Sequence[CrossAttentionLayer]) -> list[int]:

@@ -18,7 +18,7 @@ from vswap_swappers.point_diffusion.ddim import Ladder
 from vswap_swappers.point_diffusion.latent_grid import LatentGrid
 from vswap_swappers.point_diffusion.options import PointDiffusionOptions
 from vswap_swappers.point_diffusion.splat import Splat, splats
-from vswap_swappers.point_diffusion.word_attention import attention_layers
+from vswap_swappers.point_diffusion.word_attention import layers_at_scales, reference_mask_layers
 
 _Part = TypeVar("_Part")
 
@@ -70,7 +70,9 @@ class DiffusionJob:
     @cached_property
     def layers(self) -> list[int]:
         """The attention layers that tell where a word is."""
-        return attention_layers(self.backbone.layers, self.options, self.grid.cells)
+        if self.options.mask_layers == "reference":
+            return reference_mask_layers(self.backbone.layers, self.grid.cells)
+        return layers_at_scales(self.backbone.layers, self.options.mask_scales)
 
     def vectors(self, names: Iterable[str]) -> Tensor:
         """Embeddings [P, D] of these points."""

@@ -14,57 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, max_pool2d
 
-from vswap_kernel.protocols import Backbone, CrossAttentionLayer
-from vswap_kernel.types import Prompt
-from vswap_swappers.point_diffusion.word_alignment import prompt_tokens
-
-REFERENCE_LEAST = 32 * 32
-"""Queries: the reference neither keeps nor replaces maps of so many or more."""
-
-
-def mask_layers(layers: Sequence[CrossAttentionLayer]) -> list[int]:
-    """The layers that tell where a word is, at any resolution: those whose cells are 4 latent cells wide (1/32 of the
-    picture), in the down and the up part."""
-    return [index for index, layer in enumerate(layers) if layer.stride == 4]
-
-
-def layers_of_few_queries(layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int) -> list[int]:
-    """The layers with fewer than `least` queries for latents of `size` (height, width)."""
-    return [i for i, layer in enumerate(layers) if -(-size[0] // layer.stride) * -(-size[1] // layer.stride) < least]
-
-
-def reference_mask_layers(
-    layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int = REFERENCE_LEAST
-) -> list[int]:
-    """The layers that the reference takes: of those with fewer than `least` queries, the third and the fourth of the
-    down part and the first three of the up part. `size` is (height, width) of the latents."""
-    few = layers_of_few_queries(layers, size, least)
-    parts = {part: [index for index in few if layers[index].part == part] for part in ("down", "up")}
-    return parts["down"][2:4] + parts["up"][:3]
-
 
 def soft_mask(attention: Tensor, size: tuple[int, int]) -> Tensor:
     """Where a word is, [F, H, W] in 0..1, from its attention [F, h, w]; `size` is (H, W). 0 in a frame without any."""
     wide = interpolate(max_pool2d(attention[:, None], 3, stride=1, padding=1), size=size)[:, 0]
     return wide / wide.amax((1, 2), keepdim=True).clamp_min(torch.finfo(wide.dtype).tiny)
-
-
-def word_attention(maps: Sequence[Tensor], clip: int) -> Tensor:
-    """Attention [F, h, w] of all words together, from what `Backbone.capture_attention` gives for each layer:
-    [B, F, tokens, h, w], of one size; `clip` is the one of the batch."""
-    return torch.stack([layer[clip] for layer in maps]).mean(0).sum(1)
-
-
-def word_positions(backbone: Backbone, text: str | Prompt, words: str | Prompt) -> list[int]:
-    """The token positions (0..76) at which `words` stand in `text`, first occurrence; empty if they don't. Prompts of a
-    concept are read as its first layer reads them, while the concept is attached."""
-    whole, part = (
-        prompt_tokens(backbone.tokenizer, Prompt(prompt) if isinstance(prompt, str) else prompt)
-        for prompt in (text, words)
-    )
-    part = part[1:-1]
-    starts = [start for start in range(len(whole) - len(part) + 1) if whole[start : start + len(part)] == part]
-    return list(range(starts[0], starts[0] + len(part))) if starts and part else []
 
 
 @dataclass(frozen=True)

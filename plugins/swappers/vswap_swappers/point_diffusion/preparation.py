@@ -17,7 +17,7 @@ from vswap_swappers.point_diffusion.inversion import Inversion, hand_over, inver
 from vswap_swappers.point_diffusion.job import DiffusionJob
 from vswap_swappers.point_diffusion.patch_mask import PatchMask
 from vswap_swappers.point_diffusion.registration import Registration, RegistrationSettings, RegistrationSource
-from vswap_swappers.point_diffusion.word_attention import prompt_tokens
+from vswap_swappers.point_diffusion.word_alignment import prompt_tokens
 
 INVERSION, ADAPTER, CURVES = "inversion", "adapter.safetensors", "curves.json"
 _OF_INVERSION = {"steps", "sample_posterior", "negative_first_timestep", "mask_layers", "mask_scales"}
@@ -55,7 +55,7 @@ def _invert(work: DiffusionJob, text: Tensor, scratch: Path, out: Path) -> None:
     invert(
         work.backbone,
         text,
-        prompt_tokens(work.backbone, Prompt(work.job.prompt.source)),
+        range(len(prompt_tokens(work.backbone.tokenizer, Prompt(work.job.prompt.source)))),
         work.layers,
         work.ladder,
         lambda: _latents(work, _posterior_noise(work) if options.sample_posterior else None),

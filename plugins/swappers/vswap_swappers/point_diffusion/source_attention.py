@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any
 
 import torch
@@ -18,11 +17,9 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from vswap_kernel.protocols import Backbone
 
-_COUNT = 128  # frame numbers travel as two digits to this base, which bfloat16 holds exactly
-
 Change = Callable[[Tensor, Tensor, Tensor, Tensor, Any, int], Tensor]
 """The attention module's result [n, queries, C] for the prompt's half, changed: called with that result, the edit's
-query [n, queries, C], key and value [n, keys, C], the module, and the window's number."""
+query [n, queries, C], key and value [n, keys, C], the module, and the number of the window's first frame."""
 
 
 def self_attention(path: str) -> str:
@@ -30,18 +27,13 @@ def self_attention(path: str) -> str:
     return path.removesuffix("attn2") + "attn1"
 
 
-@dataclass(eq=False)
+@dataclass(frozen=True, eq=False)
 class SourceAttention:
-    """What attention modules did in one prediction of the source.
+    """What attention modules did in one prediction of the source: by path of the module and first frame of the window,
+    queries [n, queries, C] and keys [n, keys, C]."""
 
-    Attributes:
-        first: the first frame of each window, in order; [0] where the clip is one window.
-        queries, keys: by path of the module, for each window [n, queries, C] and [n, keys, C].
-    """
-
-    first: list[int] = field(default_factory=list)
-    queries: dict[str, list[Tensor]] = field(default_factory=dict)
-    keys: dict[str, list[Tensor]] = field(default_factory=dict)
+    queries: dict[str, dict[int, Tensor]] = field(default_factory=dict)
+    keys: dict[str, dict[int, Tensor]] = field(default_factory=dict)
 
 
 @torch.no_grad()
@@ -57,32 +49,20 @@ def source_attention(
         timestep: theirs.
         text: of the source prompt, [1, 77, C].
     """
-    kept, frames = SourceAttention(), len(latents)
-    numbers = torch.zeros_like(latents)
-    number = torch.arange(frames, device=latents.device)
-    numbers[:, 0], numbers[:, 1] = (x[:, None, None].to(latents) for x in (number // _COUNT, number % _COUNT))
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def real_latents(module: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        # a backbone doesn't tell which window is under way, so frame numbers go in, and the latents take their place
-        high, low = args[0][0, :2, 0, 0].tolist()
-        kept.first.append(int(high) * _COUNT + int(low))
-        part = latents[kept.first[-1] : kept.first[-1] + len(args[0])]
-        return (part.to(args[0].device, args[0].dtype), *args[1:])
-
+    kept = SourceAttention()
     with ExitStack() as hooks:
-        hooks.callback(backbone.unet.register_forward_pre_hook(real_latents).remove)
         for path in paths:
             module = backbone.unet.get_submodule(path)
             for projection, where in ((module.to_q, kept.queries), (module.to_k, kept.keys)):
-                hooks.callback(projection.register_forward_hook(_keep(where.setdefault(path, []))).remove)
-        backbone.predict(numbers, timestep, text, frames=frames)
+                hook = _keep(backbone, where.setdefault(path, {}))
+                hooks.callback(projection.register_forward_hook(hook).remove)
+        backbone.predict(latents, timestep, text, frames=len(latents))
     return kept
 
 
-def _keep(results: list[Tensor]) -> Any:
+def _keep(backbone: Backbone, results: dict[int, Tensor]) -> Any:
     def hook(module: Any, args: Any, result: Tensor) -> None:
-        results.append(result)
+        results[backbone.first] = result
 
     return hook
 
@@ -106,11 +86,11 @@ def cross_replaced(source: SourceAttention, path: str, mapper: Tensor, weight: T
         weight: float [77], 0 where mapper is -1.
     """
 
-    def change(result: Tensor, query: Tensor, key: Tensor, value: Tensor, attention: Any, window: int) -> Tensor:
+    def change(result: Tensor, query: Tensor, key: Tensor, value: Tensor, attention: Any, first: int) -> Tensor:
         share = weight.to(value)[:, None]
         places = mapper.clamp_min(0).to(value.device)
         of_source = torch.zeros_like(value).index_add_(1, places, value * share)
-        old = attend(attention, source.queries[path][window], source.keys[path][window], of_source)
+        old = attend(attention, source.queries[path][first], source.keys[path][first], of_source)
         return old + attend(attention, query, key, value * (1 - share))
 
     return change
@@ -119,9 +99,8 @@ def cross_replaced(source: SourceAttention, path: str, mapper: Tensor, weight: T
 def self_replaced(source: SourceAttention, path: str, inside: Tensor) -> Change:
     """The source's self-attention, to the edit's values, for queries outside a mask, bool [F, queries]."""
 
-    def change(result: Tensor, query: Tensor, key: Tensor, value: Tensor, attention: Any, window: int) -> Tensor:
-        old = attend(attention, source.queries[path][window], source.keys[path][window], value)
-        first = source.first[window]
+    def change(result: Tensor, query: Tensor, key: Tensor, value: Tensor, attention: Any, first: int) -> Tensor:
+        old = attend(attention, source.queries[path][first], source.keys[path][first], value)
         own = inside[first : first + len(result), :, None].to(result.device)
         return torch.where(own, result, old)
 
@@ -150,12 +129,10 @@ def _remember(seen: dict[str, Tensor], name: str) -> Any:
 
 
 def _changed(backbone: Backbone, attention: Any, seen: dict[str, Tensor], change: Change) -> Any:
-    windows = count()
-
     def hook(module: Any, args: tuple[Tensor]) -> tuple[Tensor]:
         clip = slice(len(args[0]) - backbone.frames, None)
         query, key, value = (seen.pop(name)[clip] for name in ("to_q", "to_k", "to_v"))
-        new = change(args[0][clip], query, key, value, attention, next(windows))
+        new = change(args[0][clip], query, key, value, attention, backbone.first)
         return (torch.cat([args[0][: clip.start], new]),)
 
     return hook

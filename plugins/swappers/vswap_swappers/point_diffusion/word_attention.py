@@ -1,8 +1,8 @@
-"""How much each place of a frame looks at the words of a prompt, over the layers that tell where things are."""
+"""Where the words of a prompt stand, and how much each place of a frame looks at them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 from torch import Tensor
@@ -11,28 +11,46 @@ from torch.nn.functional import interpolate
 from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import Backbone, CrossAttentionLayer
 from vswap_kernel.types import Prompt
-from vswap_swappers.point_diffusion.latent_blend import reference_mask_layers, word_positions
-from vswap_swappers.point_diffusion.options import PointDiffusionOptions
+from vswap_swappers.point_diffusion.word_alignment import TOKENS, prompt_tokens
 
-TOKENS = 77
+REFERENCE_LEAST = 32 * 32
+"""Queries: the reference neither keeps nor replaces maps of so many or more."""
 
 
-def attention_layers(
-    layers: Sequence[CrossAttentionLayer], options: PointDiffusionOptions, cells: tuple[int, int]
-) -> list[int]:
-    """The layers that are looked at, by number, for latents of `cells` (rows, columns).
+def layers_at_scales(layers: Sequence[CrossAttentionLayer], scales: Collection[int]) -> list[int]:
+    """The layers whose cells are so many latent cells wide, at any resolution: 2 and 4 are 1/16 and 1/32 of a picture.
 
     Raises:
         InputError: there are none.
     """
-    if options.mask_layers == "reference":
-        chosen = reference_mask_layers(layers, cells)
-    else:
-        chosen = [i for i, layer in enumerate(layers) if layer.part != "mid" and layer.stride in options.mask_scales]
+    chosen = [index for index, layer in enumerate(layers) if layer.stride in scales]
     if not chosen:
-        known = sorted({layer.stride for layer in layers if layer.part != "mid"})
-        where = f"no attention layer of this backbone is chosen at {cells[1]}x{cells[0]} latent cells"
-        raise InputError(f"swapper.mask_scales: {where}; take mask_scales of {known}")
+        known = sorted({layer.stride for layer in layers})
+        raise InputError(f"swapper.mask_scales: no attention layer is at {sorted(scales)}; this backbone has {known}")
+    return chosen
+
+
+def layers_of_few_queries(layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int) -> list[int]:
+    """The layers with fewer than `least` queries for latents of `size` (height, width)."""
+    return [i for i, layer in enumerate(layers) if -(-size[0] // layer.stride) * -(-size[1] // layer.stride) < least]
+
+
+def reference_mask_layers(
+    layers: Sequence[CrossAttentionLayer], size: tuple[int, int], least: int = REFERENCE_LEAST
+) -> list[int]:
+    """The layers that the reference takes: of those with fewer than `least` queries, the third and the fourth of the
+    down part and the first three of the up part. `size` is (height, width) of the latents.
+
+    Raises:
+        InputError: there are none.
+    """
+    few = layers_of_few_queries(layers, size, least)
+    parts = {part: [index for index in few if layers[index].part == part] for part in ("down", "up")}
+    chosen = parts["down"][2:4] + parts["up"][:3]
+    if not chosen:
+        raise InputError(
+            f"swapper.mask_layers: at {size[1]}x{size[0]} latent cells the reference looks at no layer; take scales"
+        )
     return chosen
 
 
@@ -50,24 +68,23 @@ def layer_mean(maps: Sequence[Tensor], clip: int) -> Tensor:
     return torch.stack([fitted(layer[clip]) for layer in maps]).mean(0)
 
 
-def prompt_tokens(backbone: Backbone, prompt: Prompt) -> range:
-    """The positions of all tokens of a prompt, from the beginning up to its end mark."""
-    return range(min(TOKENS, len(backbone.tokenizer(_as_read(prompt)).input_ids)))
+def word_positions(backbone: Backbone, prompt: Prompt, words: Prompt) -> list[int]:
+    """The token positions (0..76) at which `words` stand in `prompt`, first occurrence; empty if they don't. Prompts of
+    a concept are read as its first layer reads them, while the concept is attached."""
+    whole, part = (prompt_tokens(backbone.tokenizer, text) for text in (prompt, words))
+    part = part[1:-1]
+    starts = [start for start in range(len(whole) - len(part) + 1) if whole[start : start + len(part)] == part]
+    return list(range(starts[0], starts[0] + len(part))) if starts and part else []
 
 
 def find_words(backbone: Backbone, prompt: Prompt, words: Prompt, which: str) -> list[int]:
-    """The token positions of `words` in `prompt`.
+    """`word_positions`, where there have to be some.
 
     Raises:
         InputError: they aren't there, or beyond what the text encoder reads; `which` names the prompt.
     """
-    found = word_positions(backbone, _as_read(prompt), _as_read(words))
-    if not found or found[-1] >= TOKENS - 1:
+    found = word_positions(backbone, prompt, words)
+    if not found:
         where = f"the first {TOKENS - 2} tokens of the {which} prompt {prompt.text!r}"
         raise InputError(f"prompt.replace: {words.text!r} are no whole words within {where}; set them apart")
     return found
-
-
-def _as_read(prompt: Prompt) -> str:
-    """The prompt as the first layer reads it; in the others, its words stand at the same places."""
-    return prompt.per_layer[0] if prompt.per_layer else prompt.text

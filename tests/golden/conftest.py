@@ -95,12 +95,16 @@ def kind_of(group: dict[str, Any], edit: dict[str, Any]) -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test with an `edit` runs for each recorded edit of the kind that its module names as EDITS."""
+    """A test with an `edit` runs for each recorded edit of the kind that its module names as EDITS, or every one."""
     if "edit" not in metafunc.fixturenames:
         return
     kind, groups = metafunc.module.EDITS, group_notes()
     recorded = [(group, name) for group, notes in groups.items() for name in notes["edits"]]
-    names = [(group, name) for group, name in recorded if kind_of(groups[group], groups[group]["edits"][name]) == kind]
+    names = [
+        (group, name)
+        for group, name in recorded
+        if kind in ("every", kind_of(groups[group], groups[group]["edits"][name]))
+    ]
     assert names or not groups, f"no {kind} edit is recorded"
     metafunc.parametrize("edit", names, ids=["-".join(name) for name in names], indirect=True)
 

@@ -50,7 +50,7 @@ def prepare_source(work: DiffusionJob, out: Path) -> None:
 
 def _invert(work: DiffusionJob, text: Tensor, scratch: Path, out: Path) -> None:
     options, total = work.options, work.options.steps + work.options.registration_steps
-    folder = scratch / INVERSION
+    folder = scratch / "levels"
     folder.mkdir(parents=True, exist_ok=True)
     invert(
         work.backbone,

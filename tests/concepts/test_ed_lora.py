@@ -118,6 +118,18 @@ def test_our_file_holds_the_same_as_the_references(backbone: Any, tmp_path: Path
     assert torch.equal(second.embeddings["<a>"], first.embeddings["<a>"])
 
 
+def test_the_references_file_is_written_as_it_was_read(backbone: Any, tmp_path: Path) -> None:
+    from vswap_concepts.ed_lora_file import read_ed_lora, write_ed_lora
+
+    original = write(backbone, tmp_path / "toy.pth", words=("<a>", "<b>"))
+    write_ed_lora(read_ed_lora(original), tmp_path / "again.pth")
+    before, after = (torch.load(path, weights_only=True)["params"] for path in (original, tmp_path / "again.pth"))
+    assert before.keys() == after.keys()
+    for part, tensors in before.items():
+        assert after[part].keys() == tensors.keys()
+        assert all(torch.equal(after[part][name], tensor) for name, tensor in tensors.items())
+
+
 def test_a_concept_for_another_base_is_refused(backbone: Any, tmp_path: Path) -> None:
     from tiny_diffusion import unet
 

@@ -125,11 +125,20 @@ def _changes(flat: Mapping[str, Tensor], part: str, path: Path) -> dict[str, Low
 
 
 def write_ed_lora(lora: EdLora, path: Path) -> None:
-    """Write our kind of file."""
+    """Write our kind of file, or the reference's where `path` ends in .pth."""
+    import torch
     from safetensors.torch import save_file
 
+    if path.suffix == ".pth":
+        parts = {"text_encoder": _named(lora.text_encoder), "unet": _named(lora.unet)}
+        torch.save({"params": {"new_concept_embedding": dict(lora.embeddings), **parts}}, path)
+        return
     flat = {f"embedding.{word}": value for word, value in lora.embeddings.items()}
     for part, changes in (("text_encoder", lora.text_encoder), ("unet", lora.unet)):
-        for name, change in changes.items():
-            flat |= {f"{part}.{name}{_DOWN}": change.down, f"{part}.{name}{_UP}": change.up}
+        flat |= {f"{part}.{name}": value for name, value in _named(changes).items()}
     save_file({name: value.contiguous() for name, value in flat.items()}, path, {"format": "vswap-ed-lora"})
+
+
+def _named(changes: Mapping[str, LowRank]) -> dict[str, Tensor]:
+    down = {f"{name}{_DOWN}": change.down for name, change in changes.items()}
+    return down | {f"{name}{_UP}": change.up for name, change in changes.items()}

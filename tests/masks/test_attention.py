@@ -222,7 +222,7 @@ def test_only_parts_that_hold_the_points_are_kept_unless_all_are_asked_for(backb
     with steered(backbone, JEEP, two_corners, (16, 16)):
         everything = segment(tmp_path, backbone, video, points((10, 10)), keep="all").frames > 0
         one = segment(tmp_path, backbone, video, points((10, 10))).frames > 0
-        with pytest.raises(InputError, match="'jeep' is not found at the points on frame 0; lower") as refused:
+        with pytest.raises(InputError, match="'jeep' is not found at the points on frame 0; choose") as refused:
             segment(tmp_path, backbone, video, points((100, 30)))
     assert "\n" not in str(refused.value)
     assert everything[:, first].any()

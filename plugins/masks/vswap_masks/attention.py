@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from vswap_kernel.api import Context
 from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import Backbone
-from vswap_kernel.types import BoolArray, ByteArray, Masks, PointQueries, Prompt, Video
-from vswap_masks.components import follow_subject, label_parts
-from vswap_masks.grow import grow_and_feather
+from vswap_kernel.types import ByteArray, Masks, PointQueries, Prompt, Video
+from vswap_masks.following import subject_masks
 from vswap_masks.register import AttentionOptions, unread
 
 _CHUNK = 16
@@ -54,8 +52,9 @@ class Attention:
         with backbone.capture_attention(tokens, list(strides)) as maps:
             attention = SubjectAttention.prepare(backbone, maps, strides, options, video.size, self._context.seed)
             found = Masks.stream(self._find(video, attention), scratch / "found.safetensors")
-        kept = self._follow(found, queries) if options.keep == "points" and len(queries.names) else None
-        return Masks.stream(self._finish(found, kept), scratch / "masks.safetensors")
+        missing = f"masks.subject: {options.subject!r} is not found"
+        masks = subject_masks(found, queries, options, self._context.progress, missing)
+        return Masks.stream(masks, scratch / "masks.safetensors")
 
     def _find(self, video: Video, attention: SubjectAttention) -> Iterator[ByteArray]:
         """Where the attention reaches the threshold, frame by frame: 0 or 255."""
@@ -63,34 +62,6 @@ class Attention:
             share = attention.pixels(attention.cells(frames), video.size)
             self._context.progress(start + len(frames), len(video), "finding the subject")
             yield (share >= self._options.threshold).numpy().astype(np.uint8) * np.uint8(255)
-
-    def _follow(self, found: Masks, queries: PointQueries) -> list[NDArray[np.int32]]:
-        """The labels of the parts to keep in each frame."""
-
-        def mask_of(t: int) -> BoolArray:
-            return np.asarray(found.frames[t] > 0)
-
-        def report(done: int) -> None:
-            self._context.progress(done, len(found), "following the subject")
-            if done % _CHUNK == 0:
-                found.release()
-
-        kept = follow_subject(mask_of, len(found), queries, report)
-        if not any(len(labels) for labels in kept):
-            raise InputError(
-                f"masks.subject: {self._options.subject!r} is not found at the points on frame {queries.frame.min()}; "
-                "lower masks.threshold, choose other words, set masks.keep to all, or give masks by masks.name files"
-            )
-        return kept
-
-    def _finish(self, found: Masks, kept: list[NDArray[np.int32]] | None) -> Iterator[ByteArray]:
-        for start, masks in found.chunks(_CHUNK):
-            subject = masks > 0
-            if kept is not None:
-                chosen = kept[start : start + len(masks)]
-                parts = zip(subject, chosen, strict=True)
-                subject = np.stack([np.isin(label_parts(mask), labels) for mask, labels in parts])
-            yield grow_and_feather(subject, self._options.grow, self._options.feather)
 
 
 def subject_tokens(tokenizer: Any, options: AttentionOptions) -> list[int]:

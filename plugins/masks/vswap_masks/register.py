@@ -17,6 +17,14 @@ class EdgeOptions(Options):
     feather: int = Field(2, ge=0, le=200, description="over how many pixels the mask fades outside of that; 0: hard")
 
 
+class FoundOptions(EdgeOptions):
+    """What maskers that find things share."""
+
+    keep: Literal["points", "all"] = Field(
+        "points", description='"points": only what holds the points, followed through time; "all": all that is found'
+    )
+
+
 class FilesOptions(EdgeOptions):
     """Options of `files`."""
 
@@ -24,14 +32,11 @@ class FilesOptions(EdgeOptions):
     threshold: int = Field(128, ge=1, le=255, description="from this value on a pixel is the subject")
 
 
-class U2NetOptions(EdgeOptions):
+class U2NetOptions(FoundOptions):
     """Options of `u2net`."""
 
     model: InputPath = Field(description="a U^2-Net or IS-Net as an ONNX file: u2netp, u2net, isnet of rembg fit")
     threshold: float = Field(0.5, gt=0, lt=1, description="from this likelihood on a pixel is the subject")
-    keep: Literal["points", "all"] = Field(
-        "points", description='"points": only what holds the points, followed through time; "all": all that is found'
-    )
     normalisation: Literal["imagenet", "isnet"] = Field(
         "imagenet", description='how the model was trained to see colours: "isnet" for rembg\'s IS-Net files'
     )
@@ -41,7 +46,7 @@ _WORDS_READ = 75
 """A text encoder of Stable Diffusion reads 77 tokens: start, 75 of the prompt (each word is one or more), end."""
 
 
-class AttentionOptions(EdgeOptions):
+class AttentionOptions(FoundOptions):
     """Options of `attention`."""
 
     subject: str = Field(
@@ -62,9 +67,6 @@ class AttentionOptions(EdgeOptions):
     )
     threshold: float = Field(
         0.3, gt=0, lt=1, description="from this share of the frame's largest attention on a pixel is the subject"
-    )
-    keep: Literal["points", "all"] = Field(
-        "points", description='"points": only what holds the points, followed through time; "all": all that is found'
     )
     batch: int = Field(
         8, ge=1, description="U-Net passes at once: frames times noises; more is faster and takes more memory"

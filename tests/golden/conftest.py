@@ -118,9 +118,9 @@ def group_of(golden: Path, golden_config: Any, recording: Any, backbone: Any, mo
 
 
 @pytest.fixture
-def edit(request: pytest.FixtureRequest, group_of: Callable[[str], Group], concept: Any) -> Edit:
+def edit(request: pytest.FixtureRequest, group_of: Callable[[str], Group], make: Callable[..., Any]) -> Edit:
     """One recorded edit, see `pytest_generate_tests`."""
     from .edits import Edit
 
     group, name = request.param
-    return Edit(group_of(group), name, concept)
+    return Edit(group_of(group), name, lambda path, alpha: make("concept", "ed-lora", weights=path, strength=alpha))

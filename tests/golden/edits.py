@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,12 @@ from vswap_swappers.point_diffusion.ddim import Ladder, Predict, inverted, sampl
 from vswap_swappers.point_diffusion.guidance import Guidance, StepRange, text_pair
 from vswap_swappers.point_diffusion.latent_blend import BlendOptions, LatentBlend
 from vswap_swappers.point_diffusion.splat import splats
-from vswap_swappers.point_diffusion.word_attention import layer_mean, reference_mask_layers, word_positions
+from vswap_swappers.point_diffusion.word_alignment import prompt_tokens
+from vswap_swappers.point_diffusion.word_attention import (
+    layer_mean,
+    reference_mask_layers,
+    reference_word_positions,
+)
 
 EDIT = 1e-3
 """Relative RMS that an edit's latents may be off."""
@@ -50,7 +55,7 @@ class Group:
     ) -> None:
         self.name, self.groups, self.notes, self.golden = name, groups, groups[name], golden
         self.config, self.recording, self.backbone, self.motion = config, recording, backbone, motion
-        self.ladder = Ladder.of(backbone.alphas_cumprod, config["steps"])
+        self.ladder = Ladder.of(backbone.alphas_cumprod, len(self.notes["inverse_timesteps"]))
         self.text = backbone.embed_text(Prompt(config["prompt"]))
         self.start = self._start()
         self.cells = self.start.shape[-2], self.start.shape[-1]
@@ -58,7 +63,8 @@ class Group:
         least, blends = self.notes["attention_threshold_pixels"], self.notes["editing_config"]["use_blend"]
         self.layers = reference_mask_layers(backbone.layers, self.cells, least) if blends else []
         """Those that masks come from; none where nothing is blended."""
-        self.source: list[Tensor] = []
+        self.attention: list[Tensor] = []
+        """To each token of the source prompt, [F, tokens, h, w], in each step of the inversion."""
         self.levels = self._levels()
 
     def _start(self) -> Tensor:
@@ -72,29 +78,43 @@ class Group:
         raise AssertionError(f"no initial latents of {self.notes['frames']} are recorded")
 
     def _levels(self) -> list[Tensor]:
-        """The inverted latents; `source` then has the words' attention in each step."""
-        old = next(iter(self.notes["edits"].values()))["swap"]["replace"].split(" -> ")[0]
-        tokens = word_positions(self.backbone, Prompt(self.config["prompt"]), Prompt(old))
+        """The inverted latents; `attention` then is known."""
+        tokens = range(len(prompt_tokens(self.backbone.tokenizer, Prompt(self.config["prompt"]))))
         with self.motion.attach(self.backbone), self.backbone.capture_attention(tokens, self.layers) as maps:
 
             def predict(latents: Tensor, timestep: int, step: int) -> Tensor:
                 noise: Tensor = self.backbone.predict(latents, timestep, self.text, frames=len(latents))
                 if self.layers:
-                    self.source.append(layer_mean([maps[layer] for layer in self.layers], 0).sum(1))
+                    self.attention.append(layer_mean([maps[layer] for layer in self.layers], 0))
                 return noise
 
             return [self.start, *inverted(predict, self.start, self.ladder, negative_first_timestep=True)]
 
 
 class Edit:
-    """One recorded edit."""
+    """One recorded edit. `make_concept(path, strength)` makes the concept of an ED-LoRA file."""
 
-    def __init__(self, group: Group, name: str, concept: Any) -> None:
+    def __init__(self, group: Group, name: str, make_concept: Callable[[Path, float], Any]) -> None:
         self.group, self.notes = group, group.notes["edits"][name]
         self.tensors, _ = group.recording(f"edit_{group.name}_{name}")
         self.swap, self.call = self.notes["swap"], self.notes["call"]
-        self.concept = concept if self.swap["lora_path"] else None
+        file, _, strength = (self.swap["lora_path"] or "").partition("---")
+        self.concept = make_concept(group.golden / file, float(strength or 1)) if file else None
         self.old, self.new = self.swap["replace"].split(" -> ")
+
+    def old_words(self) -> list[int]:
+        """Where the old subject's words stand in the source prompt."""
+        return reference_word_positions(self.group.backbone, Prompt(self.group.config["prompt"]), Prompt(self.old))
+
+    def source(self) -> list[Tensor]:
+        """Attention [F, h, w] to them in each step of the inversion."""
+        words = self.old_words()
+        return [attention[:, words].sum(1) for attention in self.group.attention]
+
+    def blend_range(self) -> tuple[float, float]:
+        """The blended steps as shares. They are told in counts: half a count makes shares that round down to them."""
+        start, end = ((count + 0.5) / self.group.ladder.steps for count in self.notes["blend_window_counter_gt_lt"])
+        return start, end
 
     @contextmanager
     def attached(self) -> Iterator[None]:
@@ -120,7 +140,8 @@ class Edit:
     def new_words(self) -> list[int]:
         """Where the new subject's words stand in the target prompt."""
         with self.attached():
-            return word_positions(self.group.backbone, self.prompt(self.call["prompt"]), self.prompt(self.new))
+            prompts = self.prompt(self.call["prompt"]), self.prompt(self.new)
+            return reference_word_positions(self.group.backbone, *prompts)
 
     def guidance(self) -> Guidance:
         """What predicts in this edit."""
@@ -146,11 +167,9 @@ class Edit:
 def follow_blending(edit: Edit, predict: Predict, attached: AbstractContextManager[None]) -> None:
     """Sample by `predict` and blend, with motion and what is `attached`: all is as recorded, the masks exactly."""
     group, steps, tensors = edit.group, edit.group.ladder.steps, edit.tensors
-    # a recording tells its range in counts of steps; half a count makes shares that round down to them
-    start, end = ((count + 0.5) / steps for count in edit.notes["blend_window_counter_gt_lt"])
-    window = BlendOptions(edit.swap["blend_cfg"]["blend_th"], start, end, one_level_too_high=True)
+    window = BlendOptions(edit.swap["blend_cfg"]["blend_th"], *edit.blend_range(), one_level_too_high=True)
     assert [step for step in range(steps) if window(step, steps)] == edit.notes["blended_steps"]
-    blend, watch = (LatentBlend(group.levels, group.source, window) for _ in range(2))
+    blend, watch = (LatentBlend(group.levels, edit.source(), window) for _ in range(2))
     words = edit.new_words()
     assert words == tensors["alpha_words"][1].nonzero().flatten().tolist()
     recorded = dict(zip(edit.notes["latent_steps_kept"], tensors["latents_after_step"], strict=True))
@@ -160,7 +179,7 @@ def follow_blending(edit: Edit, predict: Predict, attached: AbstractContextManag
             latents, noise = next(walk) if replaced is None else walk.send(replaced)
             if step == 0 and "guided_noise_pred_step0" in tensors:
                 assert relative(noise, tensors["guided_noise_pred_step0"]) < EDIT
-            if step == edit.notes["blended_steps"][0]:
+            if step == next(iter(edit.notes["blended_steps"]), None):
                 assert relative(latents, tensors["latents_before_blend_first_blended_step"]) < EDIT, step
             target = layer_mean([maps[layer] for layer in group.layers], 1).sum(1)
             for got, wanted in zip(watch.masks(step, target), tensors["mask_binary"][step], strict=True):

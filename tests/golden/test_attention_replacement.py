@@ -14,7 +14,6 @@ from vswap_swappers.point_diffusion.attention_injection import (
     reference_injection_layers,
 )
 from vswap_swappers.point_diffusion.word_alignment import WordAlignment, aligned, prompt_tokens
-from vswap_swappers.point_diffusion.word_attention import word_positions
 
 from .edits import Edit, follow_blending
 
@@ -39,7 +38,7 @@ def options_of(edit: Edit) -> InjectionOptions:
 
 def injected_guidance(edit: Edit) -> InjectedGuidance:
     group = edit.group
-    source = InvertedSource(group.levels, group.ladder.timesteps[:-1], group.text, group.source)
+    source = InvertedSource(group.levels, group.ladder.timesteps[:-1], group.text, edit.source())
     least = group.notes["attention_threshold_pixels"]
     layers = reference_injection_layers(group.backbone.layers, group.cells, least)
     options, alignment = options_of(edit), alignment_of(edit)
@@ -52,8 +51,9 @@ def test_words_are_aligned_and_scheduled_as_recorded(edit: Edit) -> None:
     assert torch.equal(alignment.alphas, recorded["refine_alphas"].flatten())
     assert torch.equal(options_of(edit).cross_steps(steps), recorded["cross_replace_alpha"])
     assert [0, options_of(edit).self_steps(steps)] == edit.notes["self_replace_steps_range"]
-    old = word_positions(edit.group.backbone, Prompt(edit.group.config["prompt"]), Prompt(edit.old))
-    assert [old, edit.new_words()] == [words.nonzero().flatten().tolist() for words in recorded["alpha_words"]]
+    assert [edit.old_words(), edit.new_words()] == [
+        words.nonzero().flatten().tolist() for words in recorded["alpha_words"]
+    ]
 
 
 def test_self_attention_is_replaced_outside_the_recorded_masks(edit: Edit) -> None:

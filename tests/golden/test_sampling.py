@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 
 from vswap_swappers.point_diffusion.ddim import sampled
 
+from .conftest import FOLDER, group_notes
 from .edits import EDIT, Edit, Group, relative
 
 EDITS = "unblended"
@@ -35,6 +36,19 @@ def test_the_inversion_follows_the_recorded_trajectory(group: Group, recording: 
     assert len(group.levels) == len(recorded) + 1
     for step, latents in enumerate(group.levels[1:]):
         assert (latents - recorded[step].transpose(0, 1)).abs().max() < INVERSION, step
+
+
+INVERTED = [name for name in group_notes() if (FOLDER / f"edit_{name}_inversion.safetensors").is_file()]
+"""A group may share another's inversion, and then has none of its own recorded."""
+
+
+@pytest.mark.parametrize("name", INVERTED)
+def test_every_recorded_inversion_agrees(name: str, group_of: Callable[[str], Group], recording: Any) -> None:
+    tensors, _ = recording(f"edit_{name}_inversion")
+    group = group_of(name)
+    kept = group.notes.get("inversion_steps_kept", range(group.ladder.steps))
+    for step, recorded in zip(kept, tensors["latents_after_step"], strict=True):
+        assert (group.levels[step + 1] - recorded.reshape(recorded.shape[-4:]).transpose(0, 1)).abs().max() < INVERSION
 
 
 def test_every_edit_without_blending_follows_the_recorded_latents(edit: Edit) -> None:

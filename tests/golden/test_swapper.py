@@ -46,7 +46,10 @@ def options_of(edit: Edit) -> PointDiffusionOptions:
         "cross_replace": blend.get("cross_replace_steps") or 0.0,
         "self_replace": blend.get("self_replace_steps") or 0.0,
     }
-    return PointDiffusionOptions(**values | ({"blend_threshold": blend["blend_th"]} if blend else {}))
+    if blend:
+        start, end = edit.blend_range()
+        values |= {"blend_threshold": blend["blend_th"], "blend_start": start, "blend_end": end}
+    return PointDiffusionOptions(**values)
 
 
 def job_of(edit: Edit, make: Callable[..., Any]) -> SwapJob:

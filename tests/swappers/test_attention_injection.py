@@ -28,7 +28,7 @@ from vswap_swappers.point_diffusion.attention_injection import (
 from vswap_swappers.point_diffusion.guidance import Guidance, text_pair
 from vswap_swappers.point_diffusion.source_attention import cross_replaced, self_attention, source_attention
 from vswap_swappers.point_diffusion.word_alignment import WordAlignment, aligned, prompt_tokens, replace_schedule
-from vswap_swappers.point_diffusion.word_attention import word_positions
+from vswap_swappers.point_diffusion.word_attention import reference_word_positions, word_positions
 
 FRAMES, STEPS = 5, 4
 SAME = WordAlignment(torch.arange(77), torch.ones(77))
@@ -242,3 +242,10 @@ def test_shares_are_of_all_steps_and_exclusive_or_counted_as_the_reference_count
 def test_a_word_may_have_a_share_of_its_own() -> None:
     schedule = replace_schedule(10, 0.5, {3: 0.2})
     assert schedule.sum(0)[[2, 3, 4]].tolist() == [5.0, 2.0, 5.0]
+
+
+def test_the_reference_sees_a_subjects_words_wherever_one_stands(backbone: Any) -> None:
+    prompt = Prompt("a red car by a red wall")
+    assert word_positions(backbone, prompt, Prompt("red car")) == [2, 3, 4, 5, 6, 7]
+    assert reference_word_positions(backbone, prompt, Prompt("red car")) == [2, 3, 4, 5, 6, 7, 11, 12, 13]
+    assert reference_word_positions(backbone, Prompt("a car, red"), Prompt("car")) == []

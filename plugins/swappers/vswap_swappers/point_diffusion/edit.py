@@ -58,7 +58,8 @@ class HeldConcept:
 def edited_latents(work: DiffusionJob, inversion: Inversion, prepared: Path) -> tuple[Tensor, Tensor, Tensor]:
     """Latents [F, 4, h, w] of the result, and in which cells bool [F, h, w] the old and the new subject are."""
     backbone, (source, _, words) = work.backbone, work.job.prompt
-    old_words = find_words(backbone, Prompt(source), Prompt(words[0]), "source")
+    reference = work.options.reference_words
+    old_words = find_words(backbone, Prompt(source), Prompt(words[0]), "source", reference_words=reference)
     attention = WordAttention(inversion.attention, old_words)
     blend = LatentBlend(inversion.levels, attention, _blend_options(work), _given_mask(work))
     source_text = backbone.embed_text(Prompt(source))
@@ -88,15 +89,13 @@ def _guidance(work: DiffusionJob, prepared: Path) -> tuple[Guidance, Target, Wor
     """What is followed, with the concept attached; where the new words are; how both prompts are aligned."""
     options, backbone, concept, (source, text, words) = work.options, work.backbone, work.concept, work.job.prompt
     prompt = concept.prompt(text)
-    target = Target(find_words(backbone, prompt, concept.prompt(words[1]), "target"), work.layers)
-    unbound = options.reference_word_alignment
-    alignment = aligned(
-        prompt_tokens(backbone.tokenizer, Prompt(source)), prompt_tokens(backbone.tokenizer, prompt, unbound=unbound)
-    )
+    reference, tokenizer = options.reference_words, backbone.tokenizer
+    new_words = find_words(backbone, prompt, concept.prompt(words[1]), "target", reference_words=reference)
+    alignment = aligned(prompt_tokens(tokenizer, Prompt(source)), prompt_tokens(tokenizer, prompt, unbound=reference))
     texts = text_pair(backbone.embed_text(concept.prompt(options.negative_prompt)), backbone.embed_text(prompt))
     steps = StepRange(options.adapter_start, options.adapter_end, options.inclusive_ranges)
     guidance = Guidance(backbone, texts, options.guidance, options.steps, _residuals(work, prepared), steps)
-    return guidance, target, alignment
+    return guidance, Target(new_words, work.layers), alignment
 
 
 @torch.no_grad()

@@ -19,7 +19,7 @@ REFERENCE: dict[str, Any] = {
     "blend_end": 0.8,
     "blend_one_level_too_high": True,
     "composite": False,
-    "reference_word_alignment": True,
+    "reference_words": True,
 }
 """What the reference implementation does where our defaults do better."""
 
@@ -100,7 +100,9 @@ class PointDiffusionOptions(Options):
     self_replace: float = _sampling(
         0.0, "share of the steps with the source's self-attention outside of the old subject", ge=0, le=1
     )
-    reference_word_alignment: bool = _sampling(False, "align a concept's words by the pieces of their spelling")
+    reference_words: bool = _sampling(
+        False, "find the subject's words wherever one stands, and align a concept's by the pieces of their spelling"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -77,13 +77,27 @@ def word_positions(backbone: Backbone, prompt: Prompt, words: Prompt) -> list[in
     return list(range(starts[0], starts[0] + len(part))) if starts and part else []
 
 
-def find_words(backbone: Backbone, prompt: Prompt, words: Prompt, which: str) -> list[int]:
-    """`word_positions`, where there have to be some.
+def reference_word_positions(backbone: Backbone, prompt: Prompt, words: Prompt) -> list[int]:
+    """Where the reference sees `words`: the tokens of every word of `prompt`, split at spaces, that is one of them."""
+    whole, part = (text.per_layer[0] if text.per_layer else text.text for text in (prompt, words))
+    found, place = list[int](), 1
+    for word in whole.split(" "):
+        tokens = len(prompt_tokens(backbone.tokenizer, Prompt(word))) - 2
+        if word and word in part.split(" "):
+            found += range(place, place + tokens)
+        place += tokens
+    return [token for token in found if token < TOKENS - 1]
+
+
+def find_words(
+    backbone: Backbone, prompt: Prompt, words: Prompt, which: str, *, reference_words: bool = False
+) -> list[int]:
+    """`word_positions`, or the reference's, where there have to be some.
 
     Raises:
         InputError: they aren't there, or beyond what the text encoder reads; `which` names the prompt.
     """
-    found = word_positions(backbone, prompt, words)
+    found = (reference_word_positions if reference_words else word_positions)(backbone, prompt, words)
     if not found:
         where = f"the first {TOKENS - 2} tokens of the {which} prompt {prompt.text!r}"
         raise InputError(f"prompt.replace: {words.text!r} are no whole words within {where}; set them apart")

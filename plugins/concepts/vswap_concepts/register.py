@@ -1,12 +1,16 @@
-"""Registers the built-in components of the family `concept`."""
+"""Registers the built-in components of the family `concept`, and `vswap concept train`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from vswap_kernel.api import ComponentSpec, InputPath, NoOptions, Options, hookimpl
+
+if TYPE_CHECKING:
+    import typer
 
 
 class PhotoOptions(Options):
@@ -60,3 +64,11 @@ def vswap_concepts() -> Iterable[ComponentSpec]:
         accepts={"backbone": ()},
         capabilities=("prompt",),
     )
+
+
+@hookimpl
+def vswap_cli(app: typer.Typer) -> None:
+    """Adds `vswap concept train`."""
+    from vswap_concepts.training.commands import add_commands
+
+    add_commands(app)

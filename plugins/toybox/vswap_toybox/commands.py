@@ -18,8 +18,11 @@ toybox = typer.Typer(no_args_is_help=True, help="Clips whose truth is known, to 
 
 
 def add_commands(app: typer.Typer) -> None:
-    """Add the group `toybox`, and `demo`."""
+    """Add the groups `toybox` and `eval`, and `demo`."""
+    from vswap_toybox.evaluation.command import evaluation
+
     app.add_typer(toybox, name="toybox")
+    app.add_typer(evaluation, name="eval")
     app.command("demo")(demo)
 
 

@@ -1,4 +1,4 @@
-"""Registers the Toybox: the conformance kit's cases, `vswap toybox` and `vswap demo`."""
+"""Registers the Toybox: the conformance kit's cases, `vswap toybox`, `vswap demo` and `vswap eval`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def vswap_cases() -> Iterable[CaseSpec]:
 
 @hookimpl
 def vswap_cli(app: typer.Typer) -> None:
-    """Adds `vswap toybox render` and `vswap demo`."""
+    """Adds `vswap toybox render`, `vswap demo` and `vswap eval swap`."""
     from vswap_toybox.commands import add_commands
 
     add_commands(app)

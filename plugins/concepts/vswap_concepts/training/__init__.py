@@ -1,0 +1,1 @@
+"""Trains an ED-LoRA from pictures of a subject: `vswap concept train`."""

@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from vswap_kernel.errors import ConfigError, InputError
+from vswap_kernel.pictures import read_image
+from vswap_kernel.registry import Registry
+from vswap_toybox.evaluation import running
+from vswap_toybox.evaluation.methods import Method, find_methods
+from vswap_toybox.evaluation.running import Evaluation, Step, evaluate
+from vswap_toybox.evaluation.scoring import FIGURES
+from vswap_toybox.evaluation.suites import SUITES, check_size, moves, suite_clip
+from vswap_toybox.evaluation.tables import as_json, write_results
+from vswap_toybox.writing import write_clip
+
+SMALL = (64, 64)
+
+
+def asked(out: Path, methods: str = "source,warp", clips: int = 2) -> Evaluation:
+    return Evaluation("toybox/same-shape", clips, 5, find_methods(methods), out, out / "store", size=SMALL)
+
+
+def run(job: Evaluation, registry: Registry) -> dict[str, list[running.Row]]:
+    return evaluate(job, registry, lambda step: None)
+
+
+def timeless(rows: dict[str, list[running.Row]]) -> dict[str, list[running.Row]]:
+    return {name: [row | {"seconds": None} for row in listed] for name, listed in rows.items()}
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return Registry.discover()
+
+
+@pytest.fixture(scope="module")
+def finished(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, dict]:
+    """Two clips by `source` and `warp`; nobody changes its folder."""
+    job = asked(tmp_path_factory.mktemp("eval"))
+    return job, run(job, registry)
+
+
+def test_a_clip_is_the_same_whatever_else_is_evaluated():
+    one, two = (suite_clip("toybox/occlusion", 4, 3) for _ in range(2))
+    assert one.video.digest() == two.video.digest()
+    assert one.answer.digest() == two.answer.digest()
+    others = [
+        suite_clip("toybox/occlusion", 4, 2),
+        suite_clip("toybox/occlusion", 5, 3),
+        suite_clip("toybox/long", 4, 3),
+    ]
+    assert one.video.digest() not in {other.video.digest() for other in others}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_each_suite_tries_what_it_is_called_after(suite: str):
+    clips = [suite_clip(suite, 2, index) for index in range(5)]
+    for made in clips:
+        change = suite == "toybox/shape-change"
+        shape = (made.subject.name, made.subject.length, made.subject.height)
+        assert (shape != (made.target.name, made.target.length, made.target.height)) == change
+        assert len(made.video) == (64 if suite == "toybox/long" else 16)
+        assert set(moves(suite, made)) == (set(made.queries.names) if change else set())
+        assert np.ptp(made.motion.pan_x) > 1.5 or suite != "toybox/camera"
+    hidden = any((~made.tracks.visible).any() for made in clips)
+    assert hidden or suite != "toybox/occlusion"
+
+
+def test_the_drags_of_a_change_of_shape_end_where_the_target_has_its_points():
+    made = suite_clip("toybox/shape-change", 2, 0)
+    places = np.array(list(moves("toybox/shape-change", made).values()))
+    assert places == pytest.approx(made.answer_tracks.xy[made.keyframe], abs=0.01)
+
+
+def test_a_method_replaces_fields_of_the_job(tmp_path: Path):
+    file, made = tmp_path / "mine.yaml", suite_clip("toybox/shape-change", 2, 0, SMALL)
+    (tmp_path / "weights.bin").touch()
+    fields = {"concept": {"name": "ed-lora", "weights": "weights.bin"}, "masks": None, "seed": 3}
+    file.write_text(
+        yaml.safe_dump(fields | {"prompt": {"source": "{source}", "replace": {"{source}": "<new> {target}"}}})
+    )
+    (method,) = find_methods(str(file))
+    job = method.job(made, write_clip(made, tmp_path / "clip"), moves("toybox/shape-change", made))
+    old, new = (subject.caption.removeprefix("a ") for subject in (made.subject, made.target))
+    assert method.name == "mine"
+    assert job["concept"] == {"name": "ed-lora", "weights": str((tmp_path / "weights.bin").resolve())}
+    assert "masks" not in job
+    assert job["seed"] == 3
+    assert job["prompt"] == {"source": old, "replace": {old: f"<new> {new}"}}
+    assert job["swapper"] == {"name": "warp"}
+    assert set(job["edit"]["move"]) == set(made.queries.names)
+
+
+def test_names_are_looked_up_among_the_ablations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples" / "ablations").mkdir(parents=True)
+    (tmp_path / "examples" / "ablations" / "no-points.yaml").write_text("seed: 1\n")
+    assert [(m.name, m.fields) for m in find_methods("no-points, warp")] == [("no-points", {"seed": 1}), ("warp", {})]
+    with pytest.raises(ConfigError, match="did you mean 'no-points'"):
+        find_methods("no-point")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "match"),
+    [
+        ("wrap", ConfigError, "did you mean 'warp'"),
+        ("", ConfigError, "none is named"),
+        ("warp,source,warp", ConfigError, "'warp' stands there more than once"),
+        ("missing.yaml", InputError, "no such file"),
+        ("list.yaml", InputError, "expected fields"),
+        ("warp.yaml", ConfigError, "rename"),
+    ],
+)
+def test_bad_methods_are_one_line(
+    text: str, kind: type[InputError], match: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in ("list.yaml", "warp.yaml"):
+        (tmp_path / name).write_text("- one\n")
+    with pytest.raises(kind, match=match):
+        find_methods(text)
+
+
+def test_frames_too_small_to_judge_are_refused():
+    assert check_size((48, 64)) == (48, 64)
+    with pytest.raises(InputError, match="at least 48x48"):
+        check_size((96, 40))
+
+
+def test_rows_hold_all_figures_and_warp_paints_the_new_subject(finished: tuple[Evaluation, dict]):
+    _, rows = finished
+    assert {name: len(listed) for name, listed in rows.items()} == {"source": 2, "warp": 2}
+    for row in (*rows["source"], *rows["warp"]):
+        assert row["error"] is None
+        assert all(isinstance(row[name], float) for name in FIGURES)
+    for floor, warp in zip(rows["source"], rows["warp"], strict=True):
+        assert warp["subject_psnr"] > floor["subject_psnr"]
+        assert warp["identity"] > floor["identity"]
+        assert floor["seconds"] == 0 < warp["seconds"]
+        assert floor["background_psnr"] == 100
+
+
+def test_what_is_written_is_as_documented(finished: tuple[Evaluation, dict]):
+    job, rows = finished
+    data = write_results(job, rows)
+    assert data == json.loads((job.out / "results.json").read_text()) == as_json(job.suite, rows)
+    assert set(data) == {"suite", "methods"}
+    for found in data["methods"].values():
+        assert list(found) == ["mean", "spread", "clips"]
+        assert tuple(found["mean"]) == tuple(found["spread"]) == FIGURES
+        values = [row["mask_iou"] for row in found["clips"]]
+        assert found["mean"]["mask_iou"] == pytest.approx(np.mean(values), abs=1e-4)
+        assert found["spread"]["mask_iou"] == pytest.approx(np.std(values), abs=1e-4)
+    with (job.out / "results.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert [(row["method"], row["clip"]) for row in table] == [(m, c) for m in ("source", "warp") for c in "01"]
+    page = (job.out / "index.html").read_text()
+    assert all(f"sheets/{index:03d}.png" in page and f"<td>{name}</td>" in page for index in (0, 1) for name in rows)
+    sheet = read_image(job.out / "sheets" / "000.png")[..., :3]
+    made = suite_clip(job.suite, job.seed, 0, SMALL)
+    for row, video in enumerate((made.video, made.answer.video)):
+        top = row * (2 * SMALL[1] + 2)
+        assert np.array_equal(sheet[top : top + 128 : 2, :128:2], video.frames[0])
+
+
+def test_finished_rows_are_kept_and_a_new_evaluation_says_the_same(
+    finished: tuple[Evaluation, dict], registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job, rows = finished
+    again = asked(tmp_path / "again", clips=1)
+    assert timeless(run(again, registry)) == {name: listed[:1] for name, listed in timeless(rows).items()}
+    monkeypatch.setattr(running, "run_config", lambda *_, **__: pytest.fail("was finished"))
+    assert run(job, registry) == rows
+
+
+def test_a_killed_evaluation_goes_on(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    job, real, runs = asked(tmp_path, "warp"), running.run_config, []
+
+    def stopped(path: Path, **settings: object) -> object:
+        runs.append(path.parent.name)
+        if path.parent.name == "001" and runs.count("001") == 1:
+            raise KeyboardInterrupt
+        return real(path, **settings)
+
+    monkeypatch.setattr(running, "run_config", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run(job, registry)
+    assert [row["error"] for row in run(job, registry)["warp"]] == [None, None]
+    assert runs == ["000", "001", "001"]
+
+
+def test_a_failing_clip_is_a_row_and_is_tried_again(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    job, real = asked(tmp_path, "warp,source"), running.run_config
+
+    def failing(path: Path, **settings: object) -> object:
+        if path.parent.name == "000":
+            raise InputError("the disk\nis on fire")
+        return real(path, **settings)
+
+    monkeypatch.setattr(running, "run_config", failing)
+    steps: list[Step] = []
+    rows = evaluate(job, registry, steps.append)
+    assert [row["error"] for row in rows["warp"]] == ["the disk is on fire", None]
+    assert [row["error"] for row in rows["source"]] == [None, None]
+    assert rows["warp"][0]["mask_iou"] is None
+    assert [step.done for step in steps if step.row] == [1, 2, 3, 4]
+    found = write_results(job, rows)["methods"]["warp"]
+    assert found["mean"]["mask_iou"] == rows["warp"][1]["mask_iou"]
+    assert "the disk is on fire" in (tmp_path / "index.html").read_text()
+    monkeypatch.undo()
+    assert run(job, registry)["warp"][0]["error"] is None
+
+
+def test_a_method_that_fits_nothing_is_told_before_anything_runs(registry: Registry, tmp_path: Path):
+    bad = [Method("bad", {"swapper": {"name": "warp", "stifness": 1}})]
+    job = Evaluation("toybox/same-shape", 2, 5, bad, tmp_path, tmp_path / "store", size=SMALL)
+    with pytest.raises(ConfigError, match="did you mean 'stiffness'"):
+        run(job, registry)
+    assert not (tmp_path / "clips" / "001").exists()
+
+
+def test_the_command_prints_json_and_keeps_to_its_exit_codes(tmp_path: Path):
+    def vswap(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).with_name("vswap"), "eval", "swap", "--clips", "1", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"}
+        )
+
+    ended = vswap("--suite", "toybox/same-shape", "--methods", "source", "--size", "64x64", "--json")
+    assert ended.returncode == 0, ended.stderr
+    data = json.loads(ended.stdout)
+    out = tmp_path / "runs" / "eval-toybox-same-shape-0"
+    assert data == json.loads((out / "results.json").read_text())
+    ended = vswap("--suite", "toybox/same-shap")
+    assert ended.returncode == 2
+    assert "did you mean 'toybox/same-shape'" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    (tmp_path / "short.yaml").write_text("video: {path: source, frames: 15}\nedit: {frame: 0}\n")
+    ended = vswap("--suite", "toybox/same-shape", "--methods", "short.yaml", "--size", "64x64")
+    assert ended.returncode == 1
+    assert "fail clip 0 short: short: the result has 15 frames of 64x64" in ended.stderr

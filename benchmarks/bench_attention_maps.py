@@ -2,8 +2,8 @@
 
 The U-Net has the widths of Stable Diffusion 1.5 and random weights; frames of 256x256. Plain and capturing passes take
 turns on one thread, and the processor time of the quickest of each counts, so that the ratio holds on a machine that is
-busy with other things. VideoSwap's own attention store costs 1.29x and keeps 0.23 GiB a step at 16 frames; ours may cost
-1.05x and keep a hundredth.
+busy with other things. VideoSwap's own attention store costs 1.29x and keeps 0.23 GiB a step at 16 frames; ours may
+cost 1.05x and keep a hundredth.
 """
 
 from __future__ import annotations

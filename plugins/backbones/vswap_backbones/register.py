@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -32,9 +33,37 @@ class StableDiffusionOptions(Options):
     offload: bool = Field(False, description="keep on the device only the model that is at work")
 
 
+def _toybox_model() -> Path:
+    """Where the package `vswap_toybox` keeps its model; nothing of it is imported."""
+    from importlib.util import find_spec
+
+    package = find_spec("vswap_toybox")
+    assert package is not None, "it is a part of this distribution"
+    assert package.origin is not None
+    return Path(package.origin).parent / "weights" / "model"
+
+
+class ToyboxOptions(StableDiffusionOptions):
+    """Options of `toybox`: those of `sd15`, with the weights that come with vswap."""
+
+    weights: InputPath | HubId = Field(
+        default_factory=_toybox_model, union_mode="left_to_right", description="its folder; by default the shipped one"
+    )
+
+
 @hookimpl
 def vswap_backbones() -> Iterable[ComponentSpec]:
-    """`sd15`."""
+    """`sd15` and `toybox`."""
+    yield ComponentSpec(
+        "toybox",
+        "vswap_backbones.sd15:StableDiffusion",
+        ToyboxOptions,
+        "the tiny model of the Toybox's world that comes with vswap; pictures of 64x64",
+        requires=("torch", "diffusers", "transformers"),
+        install="pip install 'vswap[diffusion]'",
+        capabilities=("sd15-unet",),
+        describe="vswap_backbones.describe:describe",
+    )
     yield ComponentSpec(
         "sd15",
         "vswap_backbones.sd15:StableDiffusion",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -38,6 +39,25 @@ class AnimateDiffOptions(WindowOptions):
     strength: float = Field(1.0, ge=0, le=2, description="factor on what the temporal layers add")
 
 
+def _toybox_motion() -> Path:
+    """Where the package `vswap_toybox` keeps its motion module; nothing of it is imported."""
+    from importlib.util import find_spec
+
+    package = find_spec("vswap_toybox")
+    assert package is not None, "it is a part of this distribution"
+    assert package.origin is not None
+    return Path(package.origin).parent / "weights" / "motion"
+
+
+class ToyboxMotionOptions(AnimateDiffOptions):
+    """Options of `toybox`: those of `animatediff`, with the weights that come with vswap."""
+
+    weights: InputPath | HubId = Field(
+        default_factory=_toybox_motion, union_mode="left_to_right", description="its folder; by default the shipped one"
+    )
+    norm_over_frames: Literal["auto", "yes", "no"] = Field("no", description="as it was trained: frame by frame")
+
+
 class NoMotionOptions(Options):
     """Options of `none`."""
 
@@ -46,7 +66,17 @@ class NoMotionOptions(Options):
 
 @hookimpl
 def vswap_motions() -> Iterable[ComponentSpec]:
-    """`animatediff` and `none`."""
+    """`animatediff`, `toybox` and `none`."""
+    yield ComponentSpec(
+        "toybox",
+        "vswap_motion.animatediff:AnimateDiff",
+        ToyboxMotionOptions,
+        "the motion module of the Toybox model that comes with vswap",
+        requires=("torch", "diffusers"),
+        install="pip install 'vswap[diffusion]'",
+        accepts={"backbone": ("sd15-unet",)},
+        preflight="vswap_motion.preflight:preflight",
+    )
     yield ComponentSpec(
         "animatediff",
         "vswap_motion.animatediff:AnimateDiff",

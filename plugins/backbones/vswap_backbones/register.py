@@ -47,7 +47,7 @@ class ToyboxOptions(StableDiffusionOptions):
     """Options of `toybox`: those of `sd15`, with the weights that come with vswap."""
 
     weights: InputPath | HubId = Field(
-        default_factory=_toybox_model, union_mode="left_to_right", description="its folder; by default the shipped one"
+        _toybox_model(), union_mode="left_to_right", description="its folder; by default the shipped one"
     )
 
 

@@ -53,7 +53,7 @@ class ToyboxMotionOptions(AnimateDiffOptions):
     """Options of `toybox`: those of `animatediff`, with the weights that come with vswap."""
 
     weights: InputPath | HubId = Field(
-        default_factory=_toybox_motion, union_mode="left_to_right", description="its folder; by default the shipped one"
+        _toybox_motion(), union_mode="left_to_right", description="its folder; by default the shipped one"
     )
     norm_over_frames: Literal["auto", "yes", "no"] = Field("no", description="as it was trained: frame by frame")
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import pluggy
@@ -179,8 +180,7 @@ class Context:
         """
         if self.keep is not None:
             return self.keep(name, reads, options, make)
-        folder = self.scratch / name
-        folder.mkdir()
+        folder = Path(mkdtemp(prefix=name, dir=self.scratch))
         make(self.scratch, folder)
         return folder
 

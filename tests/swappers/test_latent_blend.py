@@ -83,3 +83,33 @@ def test_the_whole_frame_stays_where_the_masks_cover_it() -> None:
 def test_steps_are_blended_to_the_end_unless_asked_otherwise() -> None:
     assert [step for step in range(STEPS) if BlendOptions()(step, STEPS)] == list(range(STEPS))
     assert [step for step in range(STEPS) if BlendOptions(start=0.2, end=0.8)(step, STEPS)] == [2, 3, 4, 5, 6]
+
+
+def test_a_mask_that_is_given_stands_in_for_the_sources_attention() -> None:
+    given = torch.zeros(2, 8, 8, dtype=torch.bool)
+    given[:, :, 0] = True
+    source, target = [attention(0)] * STEPS, attention(1)
+    blend = LatentBlend(LEVELS, source, BlendOptions(), given)
+    old, inside = blend.masks(0, target)
+    assert torch.equal(old, given)
+    assert torch.equal(inside, given | LatentBlend(LEVELS, [target] * STEPS, BlendOptions()).masks(0, target)[0])
+
+
+class Unread(list[object]):
+    """Levels that count how often each is asked for."""
+
+    def __init__(self, levels: list[object]) -> None:
+        super().__init__(levels)
+        self.asked: list[int] = []
+
+    def __getitem__(self, level):
+        self.asked.append(level)
+        return super().__getitem__(level)
+
+
+def test_levels_are_read_once_each() -> None:
+    levels = Unread(LEVELS)
+    blend = LatentBlend(levels, [attention(0)] * STEPS, BlendOptions())
+    for step in range(STEPS):
+        blend(step, torch.zeros(2, 4, 8, 8), attention(0))
+    assert sorted(levels.asked) == [0, *range(STEPS)]  # and one for their size

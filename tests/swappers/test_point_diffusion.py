@@ -14,6 +14,7 @@ from vswap_kernel.api import StageEvent
 from vswap_kernel.errors import InputError
 from vswap_kernel.run import run_config
 from vswap_kernel.store import Store
+from vswap_kernel.types import Masks, SwapResult, Video
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
@@ -129,8 +130,6 @@ def test_what_does_not_depend_on_a_change_is_not_computed_again(job: Callable[..
 
 
 def test_pixels_outside_of_both_subjects_are_the_sources_own(job: Callable[..., Path], tmp_path: Path) -> None:
-    from vswap_kernel.types import Masks, SwapResult, Video
-
     config, store = job(**with_options(blend_threshold=0.99, composite_feather=2)), tmp_path / "store"
     run_config(config, out=tmp_path / "run", store=store)
     keys = stored(store)
@@ -145,7 +144,19 @@ def test_pixels_outside_of_both_subjects_are_the_sources_own(job: Callable[..., 
 
 
 def test_sizes_that_are_no_whole_cells_work(job: Callable[..., Path], tmp_path: Path) -> None:
-    run_config(job(frames=2), overrides=["video.size=[70, 50]"], out=tmp_path / "run", store=tmp_path / "store")
+    store = tmp_path / "store"
+    options = with_options(blend_threshold=0.99, composite_feather=0)
+    config = job(frames=2, masks=None, metrics=[], **options)
+    run_config(config, overrides=["video.size=[70, 50]"], out=tmp_path / "run", store=store)
+    source = Video.load(Store(store).path(stored(store)["source"][0])).frames
+    swap = SwapResult.load(Store(store).path(stored(store)["swap"][0]))
+    assert source.shape[1] % 8
+    assert source.shape[2] % 8
+    assert swap.video.frames.shape == source.shape
+    outside = swap.subject.frames == 0  # without a masks component, the old subject's place is in it too
+    assert 0 < outside.mean() < 1
+    assert np.array_equal(swap.video.frames[outside], source[outside])
+    assert (swap.video.frames[~outside] != source[~outside]).mean() > 0.5
 
 
 def test_without_points_registration_and_blend(job: Callable[..., Path], tmp_path: Path) -> None:

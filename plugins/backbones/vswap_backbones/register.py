@@ -53,18 +53,10 @@ class ToyboxOptions(StableDiffusionOptions):
 
 @hookimpl
 def vswap_backbones() -> Iterable[ComponentSpec]:
-    """`sd15` and `toybox`."""
-    yield ComponentSpec(
-        "toybox",
-        "vswap_backbones.sd15:StableDiffusion",
-        ToyboxOptions,
-        "the tiny model of the Toybox's world that comes with vswap; pictures of 64x64",
-        requires=("torch", "diffusers", "transformers"),
-        install="pip install 'vswap[diffusion]'",
-        capabilities=("sd15-unet",),
-        describe="vswap_backbones.describe:describe",
-    )
-    yield ComponentSpec(
+    """`sd15`; `toybox` is the same with the weights that come with vswap."""
+    from dataclasses import replace
+
+    sd15 = ComponentSpec(
         "sd15",
         "vswap_backbones.sd15:StableDiffusion",
         StableDiffusionOptions,
@@ -74,3 +66,6 @@ def vswap_backbones() -> Iterable[ComponentSpec]:
         capabilities=("sd15-unet",),
         describe="vswap_backbones.describe:describe",
     )
+    yield sd15
+    summary = "the tiny model of the Toybox's world that comes with vswap; pictures of 64x64"
+    yield replace(sd15, name="toybox", options=ToyboxOptions, summary=summary)

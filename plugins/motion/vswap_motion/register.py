@@ -67,17 +67,9 @@ class NoMotionOptions(Options):
 @hookimpl
 def vswap_motions() -> Iterable[ComponentSpec]:
     """`animatediff`, `toybox` and `none`."""
-    yield ComponentSpec(
-        "toybox",
-        "vswap_motion.animatediff:AnimateDiff",
-        ToyboxMotionOptions,
-        "the motion module of the Toybox model that comes with vswap",
-        requires=("torch", "diffusers"),
-        install="pip install 'vswap[diffusion]'",
-        accepts={"backbone": ("sd15-unet",)},
-        preflight="vswap_motion.preflight:preflight",
-    )
-    yield ComponentSpec(
+    from dataclasses import replace
+
+    animatediff = ComponentSpec(
         "animatediff",
         "vswap_motion.animatediff:AnimateDiff",
         AnimateDiffOptions,
@@ -87,6 +79,9 @@ def vswap_motions() -> Iterable[ComponentSpec]:
         accepts={"backbone": ("sd15-unet",)},
         preflight="vswap_motion.preflight:preflight",
     )
+    yield animatediff
+    summary = "the motion module of the Toybox model that comes with vswap"
+    yield replace(animatediff, name="toybox", options=ToyboxMotionOptions, summary=summary)
     yield ComponentSpec(
         "none",
         "vswap_motion.none:NoMotion",

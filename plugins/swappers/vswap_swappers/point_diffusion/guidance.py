@@ -59,6 +59,9 @@ class Guidance:
     def __call__(self, latents: Tensor, timestep: int, step: int) -> Tensor:
         """Noise [F, 4, h, w] for latents [F, 4, h, w]."""
         residuals = self.residuals if self.residual_steps(step, self.steps) else None
+        if self.scale == 1:  # the negative half would cancel out
+            prompt = self.text[..., 1:, :, :]
+            return self.backbone.predict(latents, timestep, prompt, frames=len(latents), residuals=residuals)
         both = torch.cat([latents, latents])
         noise = self.backbone.predict(both, timestep, self.text, frames=len(latents), residuals=residuals)
         without, with_prompt = noise.chunk(2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -65,10 +66,15 @@ class LatentBlend:
         old, new = self.subjects(step)
         return old, old | new
 
+    @cached_property
+    def _cells(self) -> tuple[int, int]:
+        shape = self.levels[0].shape  # the levels may be files: they are not read at each step for their shape
+        return shape[-2], shape[-1]
+
     def subjects(self, step: int) -> tuple[Tensor, Tensor]:
         """(the old one's, the new one's) mask bool [F, h, w] after the step that `masks` was last called for."""
         assert self.target_sum is not None, "call masks() first"
-        size = (self.levels[0].shape[-2], self.levels[0].shape[-1])
+        size = self._cells
         new = soft_mask(self.target_sum, size) > self.options.threshold
         if self.given is not None:
             return self.given, new

@@ -24,9 +24,9 @@ REFERENCE: dict[str, Any] = {
 """What the reference implementation does where our defaults do better."""
 
 
-def _sampling(default: Any, description: str, **limits: float) -> Any:
+def _sampling(default: Any, description: str, **limits: Any) -> Any:
     """An option that `prepare` doesn't read."""
-    return Field(default, description=description, json_schema_extra=SWAP_ONLY, **limits)  # type: ignore[call-overload]
+    return Field(default, description=description, json_schema_extra=SWAP_ONLY, **limits)
 
 
 class PointDiffusionOptions(Options):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -104,8 +105,8 @@ def _registered(work: DiffusionJob, text: Tensor, inversion: Inversion) -> tuple
     )
     adapter.initialise(SeededDraws(work.context.seed).generator("adapter"))
 
-    def predict(latents: Tensor, timestep: int, residuals: object, /) -> Tensor:
-        return backbone.predict(latents, timestep, text, frames=len(latents), residuals=residuals)  # type: ignore[arg-type]
+    def predict(latents: Tensor, timestep: int, residuals: Sequence[Tensor], /) -> Tensor:
+        return backbone.predict(latents, timestep, text, frames=len(latents), residuals=residuals)
 
     registration = Registration(adapter.to(work.device), _source(work, inversion), predict, _settings(work))
     with frozen(backbone.unet, gradient_checkpointing=options.gradient_checkpointing):

@@ -19,7 +19,7 @@ from vswap_swappers.point_diffusion.latent_blend import LatentBlend
 from vswap_swappers.point_diffusion.word_attention import layer_mean
 
 CHECKPOINT = "sampling.safetensors"
-_PROMPT_HALF = 1  # of the batch [negative, prompt]
+_PROMPT = -1  # the last clip of the batch: [negative, prompt], or the prompt alone
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def sample(
         walk = sampled(predict, latents, ladder, first=first)
         for step in range(first, ladder.steps):
             latents, _ = next(walk) if replaced is None else walk.send(replaced)
-            attention = layer_mean([maps[layer] for layer in target.layers], _PROMPT_HALF).sum(1)
+            attention = layer_mean([maps[layer] for layer in target.layers], _PROMPT).sum(1)
             latents = replaced = blend(step, latents, attention)
             assert blend.target_sum is not None
             write_tensors(state, latents=latents, target_sum=blend.target_sum, done=torch.tensor(step + 1))

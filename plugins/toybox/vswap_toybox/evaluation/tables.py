@@ -65,7 +65,7 @@ def _write_page(asked: Evaluation, data: Mapping[str, Any]) -> None:
 
 def figure(value: float | None, digits: int = 3) -> str:
     """As it is shown: a few digits, a dash for what is undefined."""
-    return "–" if value is None else f"{value:.{digits}g}" if abs(value) < 1 else f"{value:.2f}"  # noqa: RUF001
+    return "-" if value is None else f"{value:.{digits}g}" if abs(value) < 1 else f"{value:.2f}"
 
 
 def _defined(rows: Sequence[Row], name: str) -> list[float]:

@@ -63,6 +63,7 @@ def test_what_fits_is_planned(plan: Callable[..., Any], folder: Path) -> None:
         ("concept", {"name": "ed-lora", "weights": "text.pth"}, "another base: token embeddings of 24 channels"),
         ("concept", {"name": "ed-lora", "weights": "wide.pth"}, "another base: 64 channels at level 0"),
         ("motion", {"name": "animatediff", "weights": "wide.ckpt"}, "another base: levels of widths"),
+        ("motion", {"name": "animatediff", "weights": "mm.ckpt", "heads": 7}, "motion.heads: 7 heads don't divide"),
         (
             "motion",
             {"name": "animatediff", "weights": "short.ckpt", "windows": False},

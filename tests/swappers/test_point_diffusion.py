@@ -193,8 +193,12 @@ def test_a_registered_adapter_is_used_again_and_only_for_its_own_points(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["prompt.replace={}"], "needs a source prompt and the subject's words in it"),
+        (["concept={name: text}", "prompt.replace={}"], "needs a source prompt and the subject's words in it"),
         (["prompt.replace={green car: x}"], "'green car' is not in the source prompt"),
+        (["concept={name: text}", "prompt.replace={red car: ''}"], "nothing stands in place of 'red car'"),
+        (["prompt.replace={red car: <toy> <other>}"], r"'<other>' is no word of .*toy\.pth, which knows <toy>"),
+        (["prompt.replace={red car: blue boat}"], r"'a blue boat' has none of the words of .*toy\.pth: <toy>"),
+        (["swapper.mask_scales=[3]"], "mask_scales"),
         (["embedder=null"], "needs an embedder component"),
         (["concept=null"], "needs a concept component"),
         (["swapper.adapter=CODE"], "holds more than tensors"),

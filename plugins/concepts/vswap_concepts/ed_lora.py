@@ -4,6 +4,7 @@ embedding for each cross-attention layer, and low-rank changes of text encoder a
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -24,9 +25,10 @@ def preflight(options: EdLoraOptions, facts: Facts) -> None:
     """Check the concept against what is known of the backbone.
 
     Raises:
-        InputError: made for another base, damaged, or a pickle with code in it.
+        InputError: made for another base, damaged, a pickle with code in it, or a prompt without its words.
     """
     lora = read_ed_lora(options.weights)
+    _check_words(lora, facts.prompt.target)
     backbone = facts.described.get("backbone", {})
     text, widths = backbone.get("text_width", lora.text_width), backbone.get("widths", ())
     if text != lora.text_width:
@@ -34,6 +36,16 @@ def preflight(options: EdLoraOptions, facts: Facts) -> None:
     for level, width in lora.unet_widths():
         if widths and (level >= len(widths) or widths[level] != width):
             raise _other_base(lora, f"{width} channels at level {level}, the backbone's levels have {widths}")
+
+
+def _check_words(lora: EdLora, prompt: str) -> None:
+    """Raises InputError for a prompt without any of the concept's words, or with another new word in it."""
+    known = ", ".join(lora.embeddings)
+    unknown = [word for word in re.findall(r"<[^<>\s]+>", prompt) if word not in lora.embeddings]
+    if unknown:
+        raise InputError(f"prompt.replace: {unknown[0]!r} is no word of {lora.path}, which knows {known}")
+    if prompt and not any(word in prompt for word in lora.embeddings):
+        raise InputError(f"prompt.replace: {prompt!r} has none of the words of {lora.path}: {known}; write them there")
 
 
 def _other_base(lora: EdLora, why: str) -> InputError:

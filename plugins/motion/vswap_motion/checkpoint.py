@@ -143,7 +143,7 @@ def examine(weights: Mapping[str, Tensor], path: Path, heads: int) -> MotionChec
     """What converted weights are; a folder's config.json knows the number of heads and groups better than `heads`.
 
     Raises:
-        InputError: tensors are missing.
+        InputError: tensors are missing, or so many heads don't fit.
     """
     shapes = {name: tuple(value.shape) for name, value in weights.items()}
     inputs = {name: shape for name, shape in shapes.items() if name.endswith(".proj_in.weight")}
@@ -160,13 +160,16 @@ def examine(weights: Mapping[str, Tensor], path: Path, heads: int) -> MotionChec
         if (m := re.match(r"down_blocks\.0\.motion_modules\.0\.transformer_blocks\.(\d+)", name))
     }
     config = _config(path)
+    heads = _one(config.get("motion_num_attention_heads", heads))
+    if any(width % heads for width in widths):
+        raise InputError(f"motion.heads: {heads} heads don't divide the {list(widths)} channels of {path}")
     return MotionCheckpoint(
         widths,
         layers,
         len(blocks),
         positions,
         any(name.startswith("mid_block.") for name in inputs),
-        _one(config.get("motion_num_attention_heads", heads)),
+        heads,
         config.get("motion_norm_num_groups", 32),
     )
 

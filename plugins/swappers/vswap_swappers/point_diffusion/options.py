@@ -50,7 +50,7 @@ class PointDiffusionOptions(Options):
     mask_layers: Literal["scales", "reference"] = Field(
         "scales", description="which attention layers tell where a word is: by mask_scales, or the reference's choice"
     )
-    mask_scales: tuple[int, ...] = Field(
+    mask_scales: tuple[Literal[1, 2, 4, 8], ...] = Field(
         (2, 4), min_length=1, description="how many latent cells a cell of those layers spans: 2 is 1/16 of a picture"
     )
 

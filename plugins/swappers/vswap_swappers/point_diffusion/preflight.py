@@ -19,6 +19,8 @@ def preflight(options: PointDiffusionOptions, facts: Facts) -> None:
             "swapper 'point-diffusion' needs a source prompt and the subject's words in it: add "
             '"prompt: {source: a silver jeep on a road, replace: {silver jeep: a red truck}}"'
         )
+    if not facts.prompt.words[1].strip():
+        raise InputError(f"prompt.replace: nothing stands in place of {facts.prompt.words[0]!r}; name the new subject")
     if options.adapter is not None:
         from vswap_swappers.point_diffusion.adapter_file import read_adapter
 

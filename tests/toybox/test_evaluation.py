@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,16 @@ import yaml
 from vswap_kernel.errors import ConfigError, InputError
 from vswap_kernel.pictures import read_image
 from vswap_kernel.registry import Registry
-from vswap_toybox.evaluation import running
+from vswap_toybox.anatomy import POINT_NAMES
+from vswap_toybox.clip import Clip
+from vswap_toybox.evaluation import bench
+from vswap_toybox.evaluation.bench import Evaluation
 from vswap_toybox.evaluation.methods import Method, find_methods
-from vswap_toybox.evaluation.running import Evaluation, Step, evaluate
+from vswap_toybox.evaluation.running import Step, evaluate
 from vswap_toybox.evaluation.scoring import FIGURES
 from vswap_toybox.evaluation.suites import SUITES, check_size, moves, suite_clip
 from vswap_toybox.evaluation.tables import as_json, write_results
+from vswap_toybox.subject import part_to_subject
 from vswap_toybox.writing import write_clip
 
 SMALL = (64, 64)
@@ -29,11 +34,11 @@ def asked(out: Path, methods: str = "source,warp", clips: int = 2) -> Evaluation
     return Evaluation("toybox/same-shape", clips, 5, find_methods(methods), out, out / "store", size=SMALL)
 
 
-def run(job: Evaluation, registry: Registry) -> dict[str, list[running.Row]]:
+def run(job: Evaluation, registry: Registry) -> dict[str, list[bench.Row]]:
     return evaluate(job, registry, lambda step: None)
 
 
-def timeless(rows: dict[str, list[running.Row]]) -> dict[str, list[running.Row]]:
+def timeless(rows: dict[str, list[bench.Row]]) -> dict[str, list[bench.Row]]:
     return {name: [row | {"seconds": None} for row in listed] for name, listed in rows.items()}
 
 
@@ -73,6 +78,48 @@ def test_each_suite_tries_what_it_is_called_after(suite: str):
         assert np.ptp(made.motion.pan_x) > 1.5 or suite != "toybox/camera"
     hidden = any((~made.tracks.visible).any() for made in clips)
     assert hidden or suite != "toybox/occlusion"
+
+
+def beside_a_similarity(made: Clip) -> np.ndarray:
+    """float [T]: mean distance in pixels of the points from where the best similarity of the keyframe's has them."""
+    places = made.tracks.xy @ np.array([1, 1j])
+    places = places - places.mean(1, keepdims=True)
+    rest = places[made.keyframe]
+    carried = (places @ rest.conj() / (rest @ rest.conj()))[:, None] * rest
+    return np.abs(places - carried).mean(1)
+
+
+def test_no_cut_out_moved_by_similarities_follows_a_subject_that_turns():
+    for index in range(8):
+        made = suite_clip("toybox/turning", 1, index)
+        steady = suite_clip("toybox/same-shape", 1, index)
+        assert beside_a_similarity(made).max() > max(8, 2 * beside_a_similarity(steady).max())
+
+
+def test_a_subject_that_turns_passes_end_on_and_then_looks_the_other_way():
+    for index in range(8):
+        made = suite_clip("toybox/turning", 1, index)
+        assert made.tracks.names == POINT_NAMES
+        front, centre = (made.tracks.xy[:, POINT_NAMES.index(name)] for name in ("front", "centre"))
+        ahead = (front - centre)[:, 0]
+        flips = np.flatnonzero(np.diff(np.sign(ahead)))
+        assert 1 <= len(flips) <= 2
+        longest = np.abs(ahead).max()
+        assert all(min(abs(ahead[flip : flip + 2])) < 0.35 * longest for flip in flips)
+        assert np.abs(np.diff(ahead)).max() < 0.6 * longest, "it turns, and doesn't jump"
+        assert abs(ahead[made.keyframe]) > 0.8 * longest, "points are set where it is seen from the side"
+
+
+def test_the_parts_of_a_subject_that_turns_swing_farther_than_usual():
+    for index in range(8):
+        made = suite_clip("toybox/turning", 1, index)
+        assert np.ptp(made.motion.phase) > 1.9
+        usual = replace(made.motion, swing=np.ones_like(made.motion.swing))
+        for part in made.subject.parts:
+            turned, less = (
+                part_to_subject(part, motion.phase, motion.swing)[:, 0, 1] for motion in (made.motion, usual)
+            )
+            assert not part.swing or np.ptp(turned) > 1.2 * np.ptp(less)
 
 
 def test_the_drags_of_a_change_of_shape_end_where_the_target_has_its_points():
@@ -178,12 +225,12 @@ def test_finished_rows_are_kept_and_a_new_evaluation_says_the_same(
     job, rows = finished
     again = asked(tmp_path / "again", clips=1)
     assert timeless(run(again, registry)) == {name: listed[:1] for name, listed in timeless(rows).items()}
-    monkeypatch.setattr(running, "run_config", lambda *_, **__: pytest.fail("was finished"))
+    monkeypatch.setattr(bench, "run_config", lambda *_, **__: pytest.fail("was finished"))
     assert run(job, registry) == rows
 
 
 def test_a_killed_evaluation_goes_on(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    job, real, runs = asked(tmp_path, "warp"), running.run_config, []
+    job, real, runs = asked(tmp_path, "warp"), bench.run_config, []
 
     def stopped(path: Path, **settings: object) -> object:
         runs.append(path.parent.name)
@@ -191,7 +238,7 @@ def test_a_killed_evaluation_goes_on(registry: Registry, tmp_path: Path, monkeyp
             raise KeyboardInterrupt
         return real(path, **settings)
 
-    monkeypatch.setattr(running, "run_config", stopped)
+    monkeypatch.setattr(bench, "run_config", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(job, registry)
     assert [row["error"] for row in run(job, registry)["warp"]] == [None, None]
@@ -201,14 +248,14 @@ def test_a_killed_evaluation_goes_on(registry: Registry, tmp_path: Path, monkeyp
 def test_a_failing_clip_is_a_row_and_is_tried_again(
     registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    job, real = asked(tmp_path, "warp,source"), running.run_config
+    job, real = asked(tmp_path, "warp,source"), bench.run_config
 
     def failing(path: Path, **settings: object) -> object:
         if path.parent.name == "000":
             raise InputError("the disk\nis on fire")
         return real(path, **settings)
 
-    monkeypatch.setattr(running, "run_config", failing)
+    monkeypatch.setattr(bench, "run_config", failing)
     steps: list[Step] = []
     rows = evaluate(job, registry, steps.append)
     assert [row["error"] for row in rows["warp"]] == ["the disk is on fire", None]
@@ -220,6 +267,15 @@ def test_a_failing_clip_is_a_row_and_is_tried_again(
     assert "the disk is on fire" in (tmp_path / "index.html").read_text()
     monkeypatch.undo()
     assert run(job, registry)["warp"][0]["error"] is None
+
+
+def test_clips_judged_at_once_are_judged_alike(finished: tuple[Evaluation, dict], registry: Registry, tmp_path: Path):
+    job = replace(asked(tmp_path), jobs=2)
+    steps: list[Step] = []
+    rows = evaluate(job, registry, steps.append)
+    assert timeless(rows) == timeless(finished[1])
+    assert [step.done for step in steps if step.row] == [1, 2, 3, 4]
+    assert {path.name for path in (tmp_path / "sheets").iterdir()} == {"000.png", "001.png"}
 
 
 def test_a_method_that_fits_nothing_is_told_before_anything_runs(registry: Registry, tmp_path: Path):

@@ -105,6 +105,19 @@ def test_points_swing_with_their_own_part_and_others_stay(name, moving, still):
     assert all(travel[point] == 0 for point in still)
 
 
+def test_a_subject_whose_parts_swing_half_as_far_has_its_points_on_them_halfway():
+    subject, scene = Subject("fish", "red", "blue"), world(0)[1]
+    tails = []
+    for swing in (0, 0.5, 1):
+        motion = Motion.of(1, phase=0.25, swing=swing)
+        (place,) = subject_tracks(subject, scene, motion, (128, 128)).subset(["back"]).xy[0]
+        root = 63.5 - 0.55 * 0.6 * 64, 63.5  # of the tail, about which it swings
+        tails.append(np.arctan2(*(place - root)[::-1]))
+    straight, half, whole = np.unwrap(tails)
+    assert half - straight == pytest.approx((whole - straight) / 2, abs=1e-3)
+    assert abs(whole - straight) == pytest.approx(0.5, abs=1e-3)
+
+
 def test_the_tail_point_stays_on_the_tail_while_it_swings():
     subject = Subject("cat", "white", "blue")
     motion = Motion.of(9, phase=np.linspace(0, 1, 9))

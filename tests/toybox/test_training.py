@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,19 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from safetensors.torch import load_file
+from torch.nn import functional
 
 from vswap_kernel.api import Context
+from vswap_kernel.pictures import read_image
 from vswap_kernel.registry import Registry
 from vswap_kernel.types import Prompt
 from vswap_toybox.training import loop, stages
 from vswap_toybox.training.commands import main
+from vswap_toybox.training.judge import judge_clips, labels
 from vswap_toybox.training.models import TINY
 from vswap_toybox.training.ranks import Ranks
 from vswap_toybox.training.stages import STAGES, Plan
+from vswap_toybox.training.world import CLASSES, COLOUR_NAMES
 
 TRAINED = ("vae", "unet", "motion")
 
@@ -106,10 +111,48 @@ def test_every_stage_logs_figures_and_draws_samples(work: Path) -> None:
         row = json.loads((work / stage / "log.jsonl").read_text().splitlines()[-1])
         assert row["step"] == 2
         assert np.isfinite(row[figure])
-        (sheet,) = (work / stage / "samples").iterdir()
+        (sheet,) = (work / stage / "samples").glob("0*.png")
         assert sheet.stat().st_size > 1000
+
+
+def test_the_judge_scores_pictures_and_clips_beside_renderings(work: Path) -> None:
     scores = json.loads((work / "judge" / "scores.json").read_text())
-    assert 0 <= scores["sample_class"] <= 1
+    shares = {f"{kind}_{what}" for kind in ("sample", "video", "real") for what in ("class", "colour")}
+    assert scores.keys() == shares | {"samples", "video_samples"}
+    assert all(0 <= scores[name] <= 1 for name in shares)
+    row = json.loads((work / "judge" / "log.jsonl").read_text().splitlines()[-1])
+    assert (scores["real_class"], scores["real_colour"]) == (row["held_class"], row["held_colour"])
+    captions = json.loads((work / "judge" / "samples" / "clips.json").read_text())
+    sheet = read_image(work / "judge" / "samples" / "clips.png")
+    assert scores["video_samples"] == len(captions) == 4
+    assert sheet.shape[:2] == (4 * (2 * 32 + 2), 8 * (2 * 32 + 2))
+
+
+def test_the_judge_does_without_a_motion_adapter(plan: Plan) -> None:
+    train(plan, "judge", steps=1)
+    scores = json.loads((plan.work / "judge" / "scores.json").read_text())
+    assert "sample_class" in scores
+    assert not [name for name in scores if name.startswith("video")]
+
+
+def test_the_judge_of_clips_looks_for_the_caption_in_frames_of_its_whole_length() -> None:
+    """Colours change halfway through each clip, classes only in the last frame."""
+    captions = ["a red cat on the snow", "a striped blue boat over the sea", "a green fish in the desert"] * 3
+
+    def drawn(adapter: Any, prompts: list[str], seed: int) -> Any:
+        found = labels(prompts).float()[:, None].repeat(1, 16, 1)
+        found[:, 8:, 1] += 1
+        found[:, 15, 0] += 1
+        return torch.cat([found, torch.zeros(len(prompts), 16, 1)], 2)[..., None, None]
+
+    def judge(pictures: Any) -> Any:
+        classes, colours, _ = pictures[:, :, 0, 0].long().T
+        one_hot = functional.one_hot
+        return torch.cat([one_hot(classes % len(CLASSES), len(CLASSES)), one_hot(colours, len(COLOUR_NAMES))], 1)
+
+    scores, clips = judge_clips(judge, SimpleNamespace(model=torch.nn.Identity(), draw_samples=drawn), captions, "cpu")
+    assert scores == {"video_samples": 9, "video_class": 0.75, "video_colour": 0.5}
+    assert len(clips) == 9
 
 
 def test_the_minutes_given_end_a_stage(plan: Plan) -> None:

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from vswap_kernel.types import FloatArray
 from vswap_toybox.affine import Affine, affine, chain, rotation, scaling, translation
 
+_ONES = ("squash", "facing", "swing", "view")  # fields that are 1 at rest; others are 0
+
 
 @dataclass(frozen=True, eq=False)
 class Motion:
@@ -21,7 +23,7 @@ class Motion:
         rotation: radians; scale: the picture's units in one unit of the subject.
         squash: how much its length is shortened, 1 for not at all; shear: how much it leans.
         facing: 1 when it looks right, -1 when it looks left.
-        phase: of its moving parts, in turns.
+        phase: of its moving parts, in turns; swing: how far they swing, 1 for as far as its anatomy says.
         pan_x, pan_y: where the camera looks; view: how much it takes in, 1 for the whole background once.
     """
 
@@ -34,6 +36,7 @@ class Motion:
     shear: FloatArray
     facing: FloatArray
     phase: FloatArray
+    swing: FloatArray
     pan_x: FloatArray
     pan_y: FloatArray
     view: FloatArray
@@ -57,7 +60,7 @@ class Motion:
         unknown = set(courses) - {item.name for item in fields(cls)}
         if unknown:
             raise TypeError(f"Motion.of: no such field: {', '.join(sorted(unknown))}")
-        rest = {"time": np.linspace(0, 1, frames), "scale": 0.6, "squash": 1.0, "facing": 1.0, "view": 1.0}
+        rest = {"time": np.linspace(0, 1, frames), "scale": 0.6} | dict.fromkeys(_ONES, 1.0)
         values = {item.name: courses.get(item.name, rest.get(item.name, 0.0)) for item in fields(cls)}
         return cls(**{name: np.broadcast_to(np.asarray(v, np.float32), frames).copy() for name, v in values.items()})
 

@@ -57,7 +57,7 @@ def render(subject: Subject | None, scene: Scene, motion: Motion, size: tuple[in
 
 def subject_tracks(subject: Subject, scene: Scene, motion: Motion, size: tuple[int, int]) -> PointTracks:
     """Where the six points are in a picture of `size` (width, height); hidden outside it and behind occluders."""
-    xy = apply(motion.subject_to_pixels(size), subject.points(motion.phase)).astype(np.float32)
+    xy = apply(motion.subject_to_pixels(size), subject.points(motion.phase, motion.swing)).astype(np.float32)
     visible = visible_points(xy, scene, motion, size)
     return PointTracks(POINT_NAMES, xy, visible, visible.astype(np.float32), size)
 
@@ -72,14 +72,15 @@ def visible_points(xy: FloatArray, scene: Scene, motion: Motion, size: tuple[int
     return visible
 
 
-def subject_layers(subject: Subject, phase: FloatArray, owner: Affine) -> list[Layer]:
-    """The subject's parts at `phase` [T], in the order in which they are painted; `owner` takes it to pixels."""
+def subject_layers(subject: Subject, phase: FloatArray, owner: Affine, swing: FloatArray | None = None) -> list[Layer]:
+    """The subject's parts at `phase` and `swing` [T], in the order in which they are painted; `owner` takes it to
+    pixels."""
     palette, layers = subject.palette, []
     for part in subject.parts:
         pattern = subject.pattern if part.role is Role.PRIMARY else "plain"
         colours = palette[part.role], palette[Role.SECONDARY]
         coat = Coat(*colours, pattern, subject.frequency, shaded=part.role <= Role.SECONDARY)
-        layers.append(Layer(part, coat, chain(owner, part_to_subject(part, phase)), owner))
+        layers.append(Layer(part, coat, chain(owner, part_to_subject(part, phase, swing)), owner))
     return layers
 
 
@@ -107,7 +108,7 @@ def _render(subject: Subject | None, scene: Scene, motion: Motion, size: tuple[i
     canvas = Canvas(planes, np.zeros((len(motion), height, width), np.float32))
     paint_background(planes, scene, motion)
     if subject is not None:
-        for layer in subject_layers(subject, motion.phase, motion.subject_to_pixels(size)):
+        for layer in subject_layers(subject, motion.phase, motion.subject_to_pixels(size), motion.swing):
             paint(canvas, layer)
     for occluder in scene.occluders:
         for layer in occluder_layers(occluder, motion, size):

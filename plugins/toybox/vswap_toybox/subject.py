@@ -112,20 +112,24 @@ class Subject:
             pivot=pivot,
         )
 
-    def points(self, phase: FloatArray) -> FloatArray:
-        """float32 [T, 6, 2]: the points of `POINT_NAMES` in the subject's own frame, its parts at `phase` [T]."""
+    def points(self, phase: FloatArray, swing: FloatArray | None = None) -> FloatArray:
+        """float32 [T, 6, 2]: the points of `POINT_NAMES` in the subject's own frame, its parts as `part_to_subject`."""
         parts, places = self.parts, np.empty((len(phase), len(POINT_NAMES), 2), np.float32)
         for i, (index, u, v) in enumerate(ANATOMIES[self.name].points):
             part = parts[index]
             here = np.array([[u * part.half_width, v * part.half_height]])
-            places[:, i] = apply(part_to_subject(part, phase), here)[:, 0]
+            places[:, i] = apply(part_to_subject(part, phase, swing), here)[:, 0]
         return places
 
 
-def part_to_subject(part: Part, phase: FloatArray) -> Affine:
-    """[T, 2, 3] from the part's own frame (origin in its centre, same unit) to its subject's, at `phase` [T]."""
+def part_to_subject(part: Part, phase: FloatArray, swing: FloatArray | None = None) -> Affine:
+    """[T, 2, 3] from the part's own frame (origin in its centre, same unit) to its subject's, at `phase` [T].
+
+    `swing` [T] multiplies how far the part swings; None leaves it as it is. What spins has no such bound.
+    """
     turns = 2 * np.pi * (phase.astype(np.float64) + part.lag)
-    angle = -turns if part.spin else part.swing * np.sin(turns)
+    reach = part.swing * (1.0 if swing is None else swing.astype(np.float64))
+    angle = -turns if part.spin else reach * np.sin(turns)
     pivot_x, pivot_y = part.pivot or (part.x, part.y)
     arm = translation(part.x - pivot_x, part.y - pivot_y)
     return chain(translation(pivot_x, pivot_y), rotation(angle), arm, rotation(part.rotation))

@@ -11,7 +11,7 @@ import typer
 from vswap_kernel.cli.output import AsJson, err, out, registry
 
 if TYPE_CHECKING:
-    from vswap_toybox.evaluation.running import Evaluation, Row
+    from vswap_toybox.evaluation.bench import Evaluation, Row
 
 evaluation = typer.Typer(no_args_is_help=True, help="Judge methods on clips whose exact answer is known.")
 
@@ -23,7 +23,9 @@ def _group() -> None:
 
 @evaluation.command("swap")
 def swap(
-    suite: Annotated[str, typer.Option(help="which clips: toybox/same-shape, shape-change, occlusion, camera, long")],
+    suite: Annotated[
+        str, typer.Option(help="which clips: toybox/same-shape, shape-change, occlusion, camera, long, turning")
+    ],
     clips: Annotated[int, typer.Option(min=1, help="how many")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="another seed, other clips")] = 0,
     methods: Annotated[
@@ -37,12 +39,13 @@ def swap(
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="change a field of every method's job: device=cuda")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="clips at once, each in a process with its share of the cores")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """Swap the subject of N clips by each method, and compare with the exact answer. A killed one goes on."""
     from vswap_toybox.commands import parse_size
+    from vswap_toybox.evaluation.bench import Evaluation
     from vswap_toybox.evaluation.methods import find_methods
-    from vswap_toybox.evaluation.running import Evaluation
     from vswap_toybox.evaluation.suites import check_size, suite_named
     from vswap_toybox.evaluation.tables import write_results
 
@@ -50,7 +53,15 @@ def swap(
     found = find_methods(methods)
     target = folder or Path("runs") / f"eval-{suite.replace('/', '-')}-{seed}"
     asked = Evaluation(
-        suite, clips, seed, found, target, store or target / "store", overrides or [], check_size(parse_size(size))
+        suite,
+        clips,
+        seed,
+        found,
+        target,
+        store or target / "store",
+        tuple(overrides or ()),
+        check_size(parse_size(size)),
+        jobs,
     )
     try:
         rows = _watched(asked, quiet=as_json)

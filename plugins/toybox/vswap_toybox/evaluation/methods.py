@@ -86,11 +86,16 @@ def _find(name: str) -> Method:
         return Method(name)
     path = Path(name) if name.endswith((".yaml", ".yml")) else ABLATIONS / f"{name}.yaml"
     if path.is_file():
-        return Method(path.stem, _fields(path), path.parent)
+        return read_method(path)
     if path.suffix and path == Path(name):
         raise InputError(f"--methods: {path}: no such file")
     known = [*BUILT_IN, *(file.stem for file in ABLATIONS.glob("*.yaml"))]
     raise ConfigError(f"--methods: no method {name!r}, nor a file {path}; {nearest_first(name, known)}")
+
+
+def read_method(path: Path) -> Method:
+    """The method of a YAML file; raises InputError for another kind of file, ConfigError for a name that is taken."""
+    return Method(path.stem, _fields(path), path.parent)
 
 
 def _fields(path: Path) -> dict[str, Any]:

@@ -23,6 +23,7 @@ _STRIPES = ("white", "black", "yellow")
 _TEXTURE = 0.5  # contrast of the ground, as where the Toybox model learnt
 _ATTEMPTS = 20
 _SMALLEST = 48  # pixels; below, parts are too small to be found again
+_THICKNESS = 0.15  # of a subject that turns, in lengths: what is left of it when it is seen end-on
 
 Stage = tuple[Scene, Motion]
 
@@ -34,12 +35,14 @@ class Suite:
     frames: length of its clips.
     change: whether the target has another class or other proportions, and the points are dragged to where it has them.
     stage: makes a scene and a motion from a random pair.
+    turns: whether the subject shows itself at its full length in some frames only; the points are set on one of those.
     """
 
     summary: str
     frames: int = 16
     change: bool = False
     stage: Callable[[np.random.Generator, Stage], Stage] | None = None
+    turns: bool = False
 
 
 def suite_named(name: str) -> Suite:
@@ -63,7 +66,8 @@ def suite_clip(name: str, seed: int, index: int, size: tuple[int, int] = SIZE) -
     subject = _look(rng, _CLASSES[index % len(_CLASSES)])
     target = _target(rng, subject, index) if suite.change else _repainted(rng, subject)
     scene, motion = _staged(rng, suite, (subject, target), size)
-    return make_clip(subject, target, scene, motion, size)
+    keyframe = _broadside(subject, scene, motion, size) if suite.turns else None
+    return make_clip(subject, target, scene, motion, size, keyframe=keyframe)
 
 
 def moves(name: str, clip: Clip) -> dict[str, tuple[float, float]]:
@@ -113,6 +117,12 @@ def _staged(rng: np.random.Generator, suite: Suite, subjects: tuple[Subject, Sub
     return staged
 
 
+def _broadside(subject: Subject, scene: Scene, motion: Motion, size: tuple[int, int]) -> int:
+    """Of the frames with the most visible points, the one with the longest subject: end-on, they lie in a heap."""
+    seen = subject_tracks(subject, scene, motion, size).visible.sum(1)
+    return int(np.where(seen == seen.max(), motion.squash, 0).argmax())
+
+
 def _occluded(rng: np.random.Generator, staged: Stage) -> Stage:
     scene, motion = staged
     return scene.occluded(Occluder.across(rng, motion)), motion
@@ -127,10 +137,33 @@ def _panned(rng: np.random.Generator, staged: Stage) -> Stage:
     return scene, replace(motion, pan_x=pan_x, view=view)
 
 
+def _turning(rng: np.random.Generator, staged: Stage) -> Stage:
+    """The subject turns about its upright axis by 0.85 to 1.9 half turns, so that it passes end-on once or twice and
+    looks the other way after each; its parts go through 2 to 3 turns, and swing 1.5 to 2.2 times as far.
+
+    Its length is that of an ellipse so turned. It stands upright when it is end-on: else it would lean to one side in
+    the last frame before, and to the other in the first one after.
+    """
+    scene, motion = staged
+    time = motion.time.astype(np.float64)
+    yaw = rng.uniform(-0.4, 0.4) + np.pi * rng.choice((-1, 1)) * rng.uniform(0.85, 1.9) * time
+    broadside = np.cos(yaw)
+    courses = {
+        "squash": np.hypot(broadside, _THICKNESS * np.sin(yaw)),
+        "facing": np.where(broadside < 0, -motion.facing, motion.facing),
+        "rotation": motion.rotation * np.abs(broadside),
+        "shear": motion.shear * np.abs(broadside),
+        "phase": motion.phase[0] + rng.uniform(2, 3) * time,
+        "swing": np.full(len(motion), rng.uniform(1.5, 2.2)),
+    }
+    return scene, replace(motion, **{name: course.astype(np.float32) for name, course in courses.items()})
+
+
 SUITES = {
     "toybox/same-shape": Suite("the same shape in another colour and pattern"),
     "toybox/shape-change": Suite("another class, or other proportions; the points are dragged there", change=True),
     "toybox/occlusion": Suite("same shape; something passes in front", stage=_occluded),
     "toybox/camera": Suite("same shape; the camera pans and zooms", stage=_panned),
     "toybox/long": Suite("same shape, 64 frames", frames=64),
+    "toybox/turning": Suite("same shape; the subject turns round, and its parts move more", stage=_turning, turns=True),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from vswap_toybox.evaluation.running import Evaluation, Row, sheet_names
+from vswap_toybox.evaluation.bench import Evaluation, Row, sheet_names
 from vswap_toybox.evaluation.scoring import FIGURES
 from vswap_toybox.evaluation.suites import suite_named
 

@@ -1,7 +1,7 @@
 """Stage `judge`: a small classifier, trained on renderings alone, that says what is in a picture.
 
-Its accuracy on the model's samples, beside that on held-out renderings, tells how well subjects can be recognised: the
-diffusion loss hardly does.
+Its accuracy on the model's samples, pictures and clips, beside that on held-out renderings, tells how well subjects can
+be recognised: the diffusion loss hardly does.
 """
 
 from __future__ import annotations
@@ -18,8 +18,12 @@ from torch.nn import functional
 from vswap_kernel.types import ByteArray
 from vswap_toybox.training.data import Pool, read
 from vswap_toybox.training.denoiser import DenoiserTask
-from vswap_toybox.training.sheets import sheet
+from vswap_toybox.training.motion import MotionTask
+from vswap_toybox.training.sheets import sheet, spread_frames
 from vswap_toybox.training.world import CLASSES, COLOUR_NAMES
+
+_JUDGED_FRAMES = 4
+"""Of a clip; neighbours would say the same."""
 
 
 def make_judge() -> nn.Module:
@@ -86,12 +90,33 @@ def accuracy(judge: nn.Module, pictures: Tensor, captions: list[str], device: st
     return float((classes == wanted[:, 0]).float().mean()), float((colours == wanted[:, 1]).float().mean())
 
 
+def some_captions(pool: Pool, count: int) -> list[str]:
+    """At most `count` captions of a pool, in an order of chance that is always the same."""
+    return [pool.captions[i] for i in np.random.default_rng(0).permutation(len(pool.captions))[:count]]
+
+
 def judge_samples(
     judge: nn.Module, task: DenoiserTask, model: nn.Module, pool: Pool, device: str, count: int = 192
 ) -> dict[str, float]:
-    """Accuracy on samples of the model, for `count` captions of a held-out pool."""
-    chosen = [pool.captions[i] for i in np.random.default_rng(0).permutation(len(pool.captions))[:count]]
+    """Accuracy on samples of the model, for `count` captions of a held-out pool, and on all renderings of the pool."""
+    chosen = some_captions(pool, count)
     parts = [chosen[i : i + 48] for i in range(0, len(chosen), 48)]
     pictures = torch.cat([task.draw_samples(model, part, seed).cpu() for seed, part in enumerate(parts)])
     classes, colours = accuracy(judge, pictures, chosen, device)
-    return {"samples": float(len(chosen)), "sample_class": classes, "sample_colour": colours}
+    real_classes, real_colours = accuracy(judge, pool.frames.float() / 255, pool.captions, device)
+    found = {"samples": float(len(chosen)), "sample_class": classes, "sample_colour": colours}
+    return found | {"real_class": real_classes, "real_colour": real_colours}
+
+
+def judge_clips(
+    judge: nn.Module, task: MotionTask, captions: list[str], device: str
+) -> tuple[dict[str, float], Tensor]:
+    """Accuracy on four frames of each clip sampled for these captions, and the clips [N, T, 3, H, W]."""
+    parts = [captions[i : i + 8] for i in range(0, len(captions), 8)]
+    model = task.model.eval()
+    clips = torch.cat([task.draw_samples(model, part, seed).cpu() for seed, part in enumerate(parts)])
+    shown = spread_frames(clips, _JUDGED_FRAMES)
+    classes, colours = accuracy(
+        judge, shown.flatten(0, 1), [caption for caption in captions for _ in range(shown.shape[1])], device
+    )
+    return {"video_samples": float(len(captions)), "video_class": classes, "video_colour": colours}, clips

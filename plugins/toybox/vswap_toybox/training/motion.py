@@ -21,7 +21,7 @@ from vswap_toybox.training.denoiser import subject_weight, to_pictures
 from vswap_toybox.training.latents import Latents, read_latents
 from vswap_toybox.training.models import make_schedule, token_ids
 from vswap_toybox.training.noise import STEPS, importance, noised, sample, signal_shares, spread_timesteps
-from vswap_toybox.training.sheets import sheet
+from vswap_toybox.training.sheets import sheet, spread_frames
 
 _WITHOUT_CAPTION = 0.1
 PROMPTS = (
@@ -121,9 +121,7 @@ class MotionTask:
 
     @torch.no_grad()
     def picture(self, mean: nn.Module, /) -> ByteArray:
-        clips = self.draw_samples(mean, list(PROMPTS), 0)
-        shown = torch.linspace(0, clips.shape[1] - 1, min(8, clips.shape[1])).round().long()
-        return sheet([clip[shown] for clip in clips])
+        return sheet(list(spread_frames(self.draw_samples(mean, list(PROMPTS), 0), 8)))
 
     @torch.no_grad()
     def draw_samples(self, adapter: nn.Module, prompts: list[str], seed: int, **settings: Any) -> Tensor:

@@ -1,10 +1,11 @@
-"""Contact sheets of pictures in 0..1."""
+"""Contact sheets of pictures and clips in 0..1."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from vswap_kernel.types import ByteArray
@@ -24,3 +25,9 @@ def sheet(rows: Sequence[Tensor], *, enlarge: int = 2) -> ByteArray:
     padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
     made: ByteArray = np.concatenate(padded)
     return made
+
+
+def spread_frames(clips: Tensor, count: int) -> Tensor:
+    """`count` frames of each of clips [N, T, 3, h, w], spread evenly over it; all where it has no more."""
+    frames = clips.shape[1]
+    return clips[:, torch.linspace(0, frames - 1, min(count, frames)).round().long()]

@@ -10,22 +10,26 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, MotionAdapter, UNet2DConditionModel
+from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from vswap_kernel.encode import write_png
 from vswap_toybox.training import models
 from vswap_toybox.training.data import Counts, read, render_all
 from vswap_toybox.training.denoiser import DenoiserTask
 from vswap_toybox.training.export import export
-from vswap_toybox.training.judge import JudgeTask, judge_samples
+from vswap_toybox.training.judge import JudgeTask, judge_clips, judge_samples, some_captions
 from vswap_toybox.training.latents import encode_all
 from vswap_toybox.training.loop import Loop, Schedule
 from vswap_toybox.training.models import Sizes
 from vswap_toybox.training.motion import MotionTask
 from vswap_toybox.training.noise import STEPS
 from vswap_toybox.training.ranks import Ranks
+from vswap_toybox.training.sheets import sheet, spread_frames
 from vswap_toybox.training.vae import AutoencoderTask, unit_variance
 
 _PICTURES, _CLIPS = ("pictures-held", "pictures-train"), ("clips-held", "clips-train")
+_JUDGED_CLIPS = 32
 
 
 @dataclass(frozen=True)
@@ -122,31 +126,48 @@ def image_task(plan: Plan, *, fresh: bool) -> DenoiserTask:
 
 def train_motion(plan: Plan, schedule: Schedule) -> None:
     """Stage `motion`: motion/motion."""
-    vae, tokenizer = frozen_vae(plan), read_tokenizer(plan)
-    latents = encode_all(plan.data, _CLIPS, vae, plan.ranks)
     start = plan.work / "motion" / "start" if plan.start is None else plan.start / "motion"
     if plan.start is None and plan.ranks.first:
         torch.manual_seed(plan.seed)
         models.make_motion(plan.sizes).save_pretrained(start)
     plan.ranks.wait()
-    task = MotionTask(
-        plan.data, latents, start, tokenizer, *image_model(plan), vae, plan.ranks.device, steps=plan.steps
-    )
-    mean: Any = Loop(task, schedule, plan.work / "motion", plan.ranks).run()
+    mean: Any = Loop(motion_task(plan, start), schedule, plan.work / "motion", plan.ranks).run()
     if plan.ranks.first:
         mean.save_pretrained(plan.work / "motion" / "motion")
     plan.ranks.wait()
 
 
+def motion_task(plan: Plan, adapter: Path) -> MotionTask:
+    """The task of stage `motion`, its adapter that of a diffusers folder. All ranks have to call it."""
+    vae, tokenizer = frozen_vae(plan), read_tokenizer(plan)
+    latents = encode_all(plan.data, _CLIPS, vae, plan.ranks)
+    parts = (tokenizer, *image_model(plan), vae)
+    return MotionTask(plan.data, latents, adapter, *parts, plan.ranks.device, steps=plan.steps)
+
+
 def judge_model(plan: Plan, schedule: Schedule) -> None:
-    """Stage `judge`: judge/scores.json."""
+    """Stage `judge`: judge/scores.json; of clips too, and a sheet of some of them, where there is a motion adapter."""
     judge = Loop(JudgeTask(plan.data, plan.ranks.device), schedule, plan.work / "judge", plan.ranks).run()
-    task = image_task(plan, fresh=False)
+    task, adapter = image_task(plan, fresh=False), newest(plan, "motion", "motion", "motion")
+    moving = motion_task(plan, adapter) if adapter.is_dir() else None
     if plan.ranks.first:
-        scores = judge_samples(judge, task, task.model.eval(), read(plan.data, "pictures-held"), plan.ranks.device)
+        pool = read(plan.data, "pictures-held")
+        scores = judge_samples(judge, task, task.model.eval(), pool, plan.ranks.device)
+        if moving is not None:
+            captions = some_captions(pool, 4 if plan.tiny else _JUDGED_CLIPS)
+            of_clips, clips = judge_clips(judge, moving, captions, plan.ranks.device)
+            scores |= of_clips
+            _show_clips(plan.work / "judge" / "samples", clips[:8], captions[:8])
         (plan.work / "judge" / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
         print(scores)
     plan.ranks.wait()
+
+
+def _show_clips(folder: Path, clips: Tensor, captions: list[str]) -> None:
+    """Write clips.png, a row a clip, and the rows' captions to clips.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_png(folder / "clips.png", sheet(list(spread_frames(clips, 8))))
+    (folder / "clips.json").write_text(json.dumps(captions, indent=2) + "\n")
 
 
 def export_all(plan: Plan, schedule: Schedule) -> None:

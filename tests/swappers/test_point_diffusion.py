@@ -20,6 +20,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 
 from tiny_swap import STEPS, write_job, write_models
+from vswap_swappers.point_diffusion.subject_region import changed
 
 REGISTRATION = 5
 
@@ -141,6 +142,32 @@ def test_pixels_outside_of_both_subjects_are_the_sources_own(job: Callable[..., 
     assert np.array_equal(swap.video.frames[outside], source[outside])
     inside = masks == 255
     assert (swap.video.frames[inside] != source[inside]).mean() > 0.5
+
+
+def test_a_tolerance_keeps_source_pixels_around_the_old_subject_where_the_result_is_like_it(
+    job: Callable[..., Path], tmp_path: Path
+) -> None:
+    config, store, kept = job(**with_options(blend_threshold=0.1, composite_feather=2)), tmp_path / "store", {}
+    for tolerance in (0, 64):
+        folder = tmp_path / f"run{tolerance}"
+        run_config(config, overrides=[f"swapper.composite_tolerance={tolerance}"], out=folder, store=store)
+        kept[tolerance] = SwapResult.load(folder / "stages" / "swap").video.frames
+    source = Video.load(Store(store).path(stored(store)["source"][0])).frames
+    masks = Masks.load(Store(store).path(stored(store)["masks"][0])).frames
+    assert np.array_equal(kept[64][masks == 255], kept[0][masks == 255])
+    around = masks == 0
+    same = {tolerance: (frames[around] == source[around]).all(-1).mean() for tolerance, frames in kept.items()}
+    assert same[64] > same[0] + 0.1
+
+
+def test_what_is_alike_is_found_by_its_mean_difference() -> None:
+    before = np.full((1, 9, 12, 3), 100, np.uint8)
+    after = before.copy()
+    after[:, :, 6:, 1] = 140  # another colour
+    after[:, ::2, :4] += 30  # texture, whose mean is 15 levels off
+    alpha = changed(before, after, 40)[0]
+    assert (alpha[1:-1, :4] == 0).all()
+    assert (alpha[:, 7:] == 255).all()
 
 
 def test_sizes_that_are_no_whole_cells_work(job: Callable[..., Path], tmp_path: Path) -> None:

@@ -96,6 +96,13 @@ class PointDiffusionOptions(Options):
     )
     composite: bool = _sampling(True, "keep the source's own pixels outside of both subjects")
     composite_feather: int = _sampling(6, "pixels over which the new subject's region fades out", ge=0, le=200)
+    composite_tolerance: int = _sampling(
+        0,
+        "around the old subject, keep the source's pixels also where the result is within this many levels (of 255) of "
+        "the decoded source; 0: keep none",
+        ge=0,
+        le=128,
+    )
     cross_replace: float = _sampling(0.0, "share of the steps with the source's cross-attention", ge=0, le=1)
     self_replace: float = _sampling(
         0.0, "share of the steps with the source's self-attention outside of the old subject", ge=0, le=1

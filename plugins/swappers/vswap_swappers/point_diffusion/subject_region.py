@@ -25,6 +25,19 @@ def _faded(inside: BoolArray, feather: int) -> ByteArray:
     return np.asarray(np.round(strength * _FULL), np.uint8)
 
 
+def changed(before: ByteArray, after: ByteArray, tolerance: int) -> ByteArray:
+    """Alpha uint8 [n, H, W]: 0 where two videos [n, H, W, 3] are alike, 255 where they are `tolerance` levels apart.
+
+    Differences are averaged over 3x3 pixels, for a decoder's texture isn't a subject. They count from half the
+    tolerance on.
+    """
+    alphas = []
+    for one, other in zip(before, after, strict=True):
+        distance = np.abs(cv2.blur(other.astype(np.float32) - one, (3, 3))).max(2)
+        alphas.append(np.clip(2 * distance / tolerance - 1, 0, 1))
+    return np.asarray(np.rint(np.stack(alphas) * _FULL), np.uint8)
+
+
 def composited(source: ByteArray, result: ByteArray, alpha: ByteArray) -> ByteArray:
     """`result` [n, H, W, 3] where alpha [n, H, W] is 255, `source` where it is 0, bit by bit; mixed between."""
     share = alpha[..., None].astype(np.float32) / _FULL

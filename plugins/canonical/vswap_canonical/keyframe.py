@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from vswap_canonical.asked import asked_moves
 from vswap_kernel.api import Context, NoOptions
-from vswap_kernel.errors import InputError, nearest_first
 from vswap_kernel.types import DisplacementField, Masks, PointEdit, PointTracks, Video
 
 
@@ -34,14 +34,7 @@ class Keyframe:
         Raises:
             InputError: `edit` moves a point that isn't tracked, or its frame is beyond the end.
         """
-        frames = len(tracks.xy)
-        if not 0 <= edit.frame < frames:
-            raise InputError(f"edit.frame: {edit.frame} is beyond the end, the tracks have {frames} frames")
-        for name in edit.move:
-            if name not in tracks.names:
-                raise InputError(f"edit.move: there is no point {name!r}; {nearest_first(name, tracks.names)}")
+        moved, offset = asked_moves(tracks, edit)
         delta = np.zeros(tracks.xy.shape, np.float32)
-        for name, place in edit.move.items():
-            point = tracks.names.index(name)
-            delta[:, point] = np.asarray(place, np.float32) - tracks.xy[edit.frame, point]
+        delta[:, moved] = offset
         return DisplacementField(tracks.names, delta, tracks.visible.copy())

@@ -44,7 +44,7 @@ class DiftOptions(Options):
 
 @hookimpl
 def vswap_embedders() -> Iterable[ComponentSpec]:
-    """`dift`."""
+    """`dift`, and its two ablations."""
     yield ComponentSpec(
         "dift",
         "vswap_embedders.dift:Dift",
@@ -54,4 +54,14 @@ def vswap_embedders() -> Iterable[ComponentSpec]:
         install="pip install 'vswap[diffusion]'",
         accepts={"backbone": ("sd15-unet",)},
         seeded=True,
+    )
+    yield ComponentSpec(
+        "learned",
+        "vswap_embedders.featureless:Learned",
+        summary="a free vector for each point, learnt by the swapper's registration; looks at nothing",
+    )
+    yield ComponentSpec(
+        "position",
+        "vswap_embedders.featureless:Position",
+        summary="the same for every point: only where points are counts; looks at nothing",
     )

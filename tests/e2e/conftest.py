@@ -31,6 +31,6 @@ def vswap(tmp_path: Path) -> Vswap:
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "VSWAP_STORE": str(tmp_path / "store"), "COLUMNS": "200"}
         command = [*COMMAND, *map(str, arguments)]
-        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=300)
+        return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=900)
 
     return call

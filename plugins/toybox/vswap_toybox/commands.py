@@ -1,19 +1,23 @@
-"""The commands `vswap toybox render` and `vswap demo`. Light: the renderer is imported when one of them runs."""
+"""The commands `vswap toybox render`, `vswap toybox concept` and `vswap demo`.
+
+Light: the renderer is imported when one of them runs.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from vswap_kernel.errors import InputError
+from vswap_kernel.errors import ConfigError, InputError, nearest_first
 
 if TYPE_CHECKING:
     from vswap_kernel.types import ByteArray
-    from vswap_toybox.clip import Clip
 
+Written = TypeVar("Written")
 toybox = typer.Typer(no_args_is_help=True, help="Clips whose truth is known, to try things on.")
 
 
@@ -54,7 +58,7 @@ def render(
     rows: list[ByteArray] = []
     for number in range(seed, seed + count):
         made = clip(number, frames=frames, size=box, subject_class=subject, target_class=target, occluder=occluder)
-        config = _written(write_clip, made, out / f"{number:05d}")
+        config = _written(partial(write_clip, made), out / f"{number:05d}")
         rows += contact_rows(made)
         typer.echo(f"{config}  {made.subject.caption} {made.scene.caption} -> {made.target.caption}")
     sheet = out / "contact.png"
@@ -63,22 +67,44 @@ def render(
 
 
 def demo(
-    out: Annotated[Path, typer.Argument(help="folder for the clip and the run")] = Path("runs/demo"),
+    out: Annotated[Path, typer.Argument(help="folder for the clip and the runs")] = Path("runs/demo"),
+    method: Annotated[
+        str, typer.Option(help="point-diffusion: VideoSwap's, on the shipped model; warp: needs no model")
+    ] = "point-diffusion",
 ) -> None:
     """Render a clip and swap its subject: a first run with nothing to prepare."""
     from vswap_kernel.cli import run_and_show
-    from vswap_toybox.demo import demo_clip
-    from vswap_toybox.writing import write_clip
+    from vswap_toybox.demo import demos
 
-    made = demo_clip()
-    config = _written(write_clip, made, out / "clip")
-    typer.echo(f"{config}: {made.subject.caption} {made.scene.caption} -> {made.target.caption}", err=True)
-    run_and_show(config, [], out / "run")
+    known = demos()
+    if method not in known:
+        raise ConfigError(f"--method: no demo {method!r}; {nearest_first(method, known)}")
+    made, jobs = _written(known[method].write, out / "clip")
+    typer.echo(f"{jobs[0]}: {made.subject.caption} {made.scene.caption} -> {made.target.caption}", err=True)
+    run_and_show(jobs[0], [], out / "run")
+    for job in jobs[1:]:
+        typer.echo(f"another swap of it, with nothing prepared again: vswap run {job}", err=True)
 
 
-def _written(write: Callable[[Clip, Path], Path], made: Clip, folder: Path) -> Path:
+@toybox.command("concept")
+def concept(
+    out: Annotated[Path, typer.Argument(help="folder for pictures/, masks/, prior/ and a contact sheet")],
+    count: Annotated[int, typer.Option(min=1, help="pictures of the subject")] = 12,
+    others: Annotated[int, typer.Option(min=1, help="pictures of others of its class")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="of every choice")] = 0,
+) -> None:
+    """Render pictures of a car that the Toybox model has never seen, for `vswap concept train`."""
+    from vswap_kernel.encode import write_png
+    from vswap_toybox.pictures import write_pictures
+
+    sheet = _written(lambda folder: write_pictures(folder, seed, count, others), out)
+    write_png(out / "contact.png", sheet)
+    typer.echo(f"{out / 'contact.png'}  the subject above others of its class")
+
+
+def _written(write: Callable[[Path], Written], folder: Path) -> Written:
     try:
-        return write(made, folder)
+        return write(folder)
     except OSError as error:
         raise InputError(f"{folder}: can't be written ({error.strerror}); choose another folder") from None
 

@@ -8,7 +8,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from threading import Thread
 
 from vswap_kernel.api import StageEvent
 from vswap_kernel.errors import ConfigError, InputError, PluginError, VswapError
@@ -72,7 +73,7 @@ def _side_by_side(asked: Evaluation, tell: Callable[[Step], None]) -> dict[int, 
     found: dict[int, dict[str, Row]] = {}
     step = Step(0, asked.clips * len(asked.methods), f"{asked.jobs} clips at once")
     tell(step)
-    pool = ProcessPoolExecutor(min(asked.jobs, asked.clips), get_context("spawn"))
+    pool = ProcessPoolExecutor(min(asked.jobs, asked.clips), get_context("spawn"), _end_with_parent)
     try:
         clips = {pool.submit(_alone, asked, index): index for index in range(asked.clips)}
         for future in as_completed(clips):
@@ -87,6 +88,18 @@ def _side_by_side(asked: Evaluation, tell: Callable[[Step], None]) -> dict[int, 
     finally:
         pool.shutdown(cancel_futures=True)
     return found
+
+
+def _end_with_parent() -> None:
+    """A process would otherwise work on through what is queued when its parent is killed."""
+    parent = parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _alone(asked: Evaluation, index: int) -> dict[str, Row]:

@@ -16,23 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from inversion_round_trip import components
 from rich.progress import track
 
 FRAMES, SHOWN, CELLS = 16, 8, 16
 ENLARGED, GAP, LABEL = 2, 2, 18  # times; pixels between frames; pixels of a row's label
-
-
-def components(weights: Path | None, scratch: Path) -> tuple[Any, Any]:
-    """Backbone and motion module, of the shipped weights or of another export's."""
-    from vswap_kernel.api import Context
-    from vswap_kernel.registry import Registry
-
-    registry, context = Registry.discover(), Context(scratch)
-    options = [{} if weights is None else {"weights": weights / part} for part in ("model", "motion")]
-    return tuple(
-        registry.create(family, "toybox", chosen, context)
-        for family, chosen in zip(("backbone", "motion"), options, strict=True)
-    )
 
 
 def drawn(backbone: Any, motion: Any, prompt: str, seed: int, steps: int, scale: float) -> np.ndarray:
@@ -77,7 +65,7 @@ def main() -> None:
     asked = given.parse_args()
     strips = []
     with tempfile.TemporaryDirectory() as folder:
-        backbone, motion = components(asked.weights, Path(folder))
+        backbone, motion = components(asked.weights, "toybox", Path(folder))
         for number, prompt in track(list(enumerate(PROMPTS)), "drawing"):
             seed = 1000 * asked.seed + number
             frames = drawn(backbone, motion, prompt, seed, asked.steps, asked.guidance)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -156,6 +157,37 @@ def test_names_are_looked_up_among_the_ablations(tmp_path: Path, monkeypatch: py
         find_methods("no-point")
 
 
+def test_a_method_says_only_how_it_differs_from_its_base(tmp_path: Path):
+    (tmp_path / "all.yaml").write_text(
+        "swapper: {name: warp, feather: 2, model: similarity}\nseed: 3\nmasks: {name: a}\n"
+    )
+    (tmp_path / "less.yaml").write_text("base: all.yaml\nswapper: {feather: 0}\nmasks: {name: b}\n")
+    (method,) = find_methods(str(tmp_path / "less.yaml"))
+    swapper = {"name": "warp", "feather": 0, "model": "similarity"}
+    assert method.fields == {"swapper": swapper, "seed": 3, "masks": {"name": "b"}}
+
+
+def test_each_shipped_ablation_takes_away_what_it_is_called_after():
+    folder = Path(__file__).parents[2] / "examples" / "ablations"
+    whole = find_methods(str(folder / "point-diffusion.yaml"))[0].fields
+    changed = {
+        "no-points": {("swapper", "registration_steps"): 0},
+        "no-patch-loss": {("swapper", "loss"): "global"},
+        "no-semantic-schedule": {("swapper", "lowest_timestep"): 0.0},
+        "no-blend": {("swapper", "latent_blend"): False, ("swapper", "composite"): False},
+        "frame-by-frame": {("motion", "name"): "none"},
+        "keyframe-drag": {("canonical", "name"): "keyframe"},
+        "learned-embedding": {("embedder", "name"): "learned"},
+        "position-only": {("embedder", "name"): "position"},
+    }
+    assert {path.stem for path in folder.glob("*.yaml")} == {"point-diffusion", *changed}
+    for name, wanted in changed.items():
+        fields = find_methods(str(folder / f"{name}.yaml"))[0].fields
+        assert {(family, option): fields[family][option] for family, option in wanted} == wanted
+        touched = {family for family in fields if fields[family] != whole.get(family)}
+        assert touched == {family for family, _ in wanted}
+
+
 @pytest.mark.parametrize(
     ("text", "kind", "match"),
     [
@@ -165,6 +197,9 @@ def test_names_are_looked_up_among_the_ablations(tmp_path: Path, monkeypatch: py
         ("missing.yaml", InputError, "no such file"),
         ("list.yaml", InputError, "expected fields"),
         ("warp.yaml", ConfigError, "rename"),
+        ("lost.yaml", InputError, "lost.yaml: base: there is no file 'gone.yaml' beside it"),
+        ("far.yaml", InputError, "far.yaml: base: there is no file '../far.yaml' beside it"),
+        ("third.yaml", InputError, "third.yaml: base: lost.yaml has a base itself"),
     ],
 )
 def test_bad_methods_are_one_line(
@@ -173,6 +208,8 @@ def test_bad_methods_are_one_line(
     monkeypatch.chdir(tmp_path)
     for name in ("list.yaml", "warp.yaml"):
         (tmp_path / name).write_text("- one\n")
+    for name, base in (("lost", "gone.yaml"), ("far", "../far.yaml"), ("third", "lost.yaml")):
+        (tmp_path / f"{name}.yaml").write_text(f"base: {base}\n")
     with pytest.raises(kind, match=match):
         find_methods(text)
 
@@ -276,6 +313,34 @@ def test_clips_judged_at_once_are_judged_alike(finished: tuple[Evaluation, dict]
     assert timeless(rows) == timeless(finished[1])
     assert [step.done for step in steps if step.row] == [1, 2, 3, 4]
     assert {path.name for path in (tmp_path / "sheets").iterdir()} == {"000.png", "001.png"}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_processes_end_when_the_evaluation_is_killed(tmp_path: Path):
+    command = [Path(sys.executable).with_name("vswap"), "eval", "swap", "--suite", "toybox/long", "--clips", "8"]
+    ended = subprocess.Popen(
+        [*command, "--jobs", "2"], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    workers: list[str] = []
+    while ended.poll() is None and len(workers) < 2:
+        children = Path(f"/proc/{ended.pid}/task/{ended.pid}/children").read_text().split()
+        workers = [child for child in children if "spawn_main" in _command_line(child)]
+        time.sleep(0.05)
+    assert len(workers) == 2, "it ended before its processes began"
+    ended.kill()
+    ended.wait()
+    patience = time.monotonic() + 60
+    while any(map(_command_line, workers)) and time.monotonic() < patience:
+        time.sleep(0.05)
+    assert not any(map(_command_line, workers))
+
+
+def _command_line(process: str) -> str:
+    """Empty for one that has ended."""
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 def test_a_method_that_fits_nothing_is_told_before_anything_runs(registry: Registry, tmp_path: Path):

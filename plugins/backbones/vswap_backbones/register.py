@@ -34,13 +34,10 @@ class StableDiffusionOptions(Options):
 
 
 def _toybox_model() -> Path:
-    """Where the package `vswap_toybox` keeps its model; nothing of it is imported."""
-    from importlib.util import find_spec
+    """Where `vswap_toybox` keeps its model; of its code nothing but an empty package is imported."""
+    from importlib.resources import files
 
-    package = find_spec("vswap_toybox")
-    assert package is not None, "it is a part of this distribution"
-    assert package.origin is not None
-    return Path(package.origin).parent / "weights" / "model"
+    return Path(str(files("vswap_toybox") / "weights" / "model"))
 
 
 class ToyboxOptions(StableDiffusionOptions):

@@ -40,13 +40,10 @@ class AnimateDiffOptions(WindowOptions):
 
 
 def _toybox_motion() -> Path:
-    """Where the package `vswap_toybox` keeps its motion module; nothing of it is imported."""
-    from importlib.util import find_spec
+    """Where `vswap_toybox` keeps its motion module; of its code nothing but an empty package is imported."""
+    from importlib.resources import files
 
-    package = find_spec("vswap_toybox")
-    assert package is not None, "it is a part of this distribution"
-    assert package.origin is not None
-    return Path(package.origin).parent / "weights" / "motion"
+    return Path(str(files("vswap_toybox") / "weights" / "motion"))
 
 
 class ToyboxMotionOptions(AnimateDiffOptions):

@@ -11,6 +11,7 @@ import yaml
 
 from vswap_toybox.clip import Clip, make_clip
 from vswap_toybox.evaluation.methods import Method, read_method
+from vswap_toybox.evaluation.suites import exact_moves
 from vswap_toybox.motion import Motion
 from vswap_toybox.scene import Scene
 from vswap_toybox.subject import Subject
@@ -40,10 +41,9 @@ class Demo:
         clip = self.clip()
         own = write_clip(clip, folder)
         base = yaml.safe_load(own.read_text())
-        places = clip.answer_tracks.xy[clip.keyframe].round(1).astype(float).tolist()
-        moves = {name: (x, y) for name, (x, y) in zip(clip.answer_tracks.names, places, strict=True)}
         jobs = {
-            name: method.job(clip, own, moves if name in self.dragged else {}) | {"metrics": base["metrics"]}
+            name: method.job(clip, own, exact_moves(clip) if name in self.dragged else {})
+            | {"metrics": base["metrics"]}
             for name, method in self.jobs.items()
         }
         for name, job in jobs.items():

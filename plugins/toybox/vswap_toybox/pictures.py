@@ -27,8 +27,8 @@ def write_pictures(folder: Path, seed: int, count: int = 12, others: int = 16) -
         The pictures side by side, uint8 [H, W, 3], the first row the subject's.
     """
     shown = []
-    for name, size in (("pictures", count), ("prior", others)):
-        takes = [_take(np.random.default_rng((seed, len(name), index)), name) for index in range(size)]
+    for stream, name, size in ((8, "pictures", count), (5, "prior", others)):  # the shipped concept has seen these
+        takes = [_take(np.random.default_rng((seed, stream, index)), name) for index in range(size)]
         made = [render(take.subject, take.scene, take.motion, _SIZE) for take in takes]
         for index, (take, picture) in enumerate(zip(takes, made, strict=True)):
             # Of the concept only the class: its looks are for the new words to learn.

@@ -101,6 +101,25 @@ def read_method(path: Path) -> Method:
 def _fields(path: Path) -> dict[str, Any]:
     if path.stem in (*BUILT_IN, "answer"):
         raise ConfigError(f"--methods: {path}: the name {path.stem!r} is taken; rename the file")
+    data = _read(path)
+    if (base := data.pop("base", None)) is None:
+        return data
+    found = path.with_name(base) if isinstance(base, str) and base == Path(base).name else None
+    if found is None or not found.is_file():
+        raise InputError(f"--methods: {path}: base: there is no file {base!r} beside it")
+    below = _read(found)
+    if "base" in below:
+        raise InputError(f"--methods: {path}: base: {base} has a base itself; name that one")
+    return below | {name: _over(below.get(name), value) for name, value in data.items()}
+
+
+def _over(below: Any, value: Any) -> Any:
+    """A component without a name is the base's own with other options."""
+    same = isinstance(below, dict) and isinstance(value, dict) and "name" in below and "name" not in value
+    return below | value if same else value
+
+
+def _read(path: Path) -> dict[str, Any]:
     try:
         data = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -10,13 +10,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from vswap_kernel.types import ByteArray
-from vswap_toybox.training.latents import Latents, read_latents
+from vswap_toybox.training.latents import Captioned, Latents, read_latents
 from vswap_toybox.training.models import make_schedule, token_ids
 from vswap_toybox.training.noise import STEPS, importance, noised, sample, signal_shares, spread_timesteps
 from vswap_toybox.training.sheets import sheet
 
 _SUBJECT = 3.0
-_WITHOUT_CAPTION = 0.1
 PROMPTS = (
     "a red car on a green field",
     "a striped blue boat over the sea",
@@ -55,19 +54,17 @@ class DenoiserTask:
         self.steps = steps
         self.model: nn.Module = nn.ModuleDict({"unet": unet, "text": text})
         self.vae, self.device, self.tokenizer = vae, device, tokenizer
-        self.pool = read_latents(latents, data, "pictures-train")
-        self.held = read_latents(latents, data, "pictures-held")
-        self.ids, self.held_ids = (token_ids(tokenizer, pool.captions) for pool in (self.pool, self.held))
+        self.pool, self.held = (
+            Captioned(read_latents(latents, data, name), tokenizer) for name in ("pictures-train", "pictures-held")
+        )
         self.empty = token_ids(tokenizer, [""])
         self.schedule = make_schedule()
         self.shares = signal_shares(self.schedule, device)
 
     def loss(self, batch: int, draw: Generator, /) -> tuple[Tensor, int]:
-        rows = torch.randint(0, len(self.pool), (batch,), generator=draw)
-        ids = self.ids[rows]
-        ids[torch.rand(batch, generator=draw) < _WITHOUT_CAPTION] = self.empty[0]
-        squares, share = self._squares(self.model, self.pool, rows, ids, draw)
-        weight = subject_weight(self.pool.masks[rows].to(self.device).float())
+        rows, ids = self.pool.draw(batch, draw)
+        squares, share = self._squares(self.model, self.pool.latents, rows, ids, draw)
+        weight = subject_weight(self.pool.latents.masks[rows].to(self.device).float())
         return ((squares * weight).mean((1, 2, 3)) * importance(share)).mean(), batch
 
     def _squares(self, model: Any, pool: Latents, rows: Tensor, ids: Tensor, draw: Generator) -> tuple[Tensor, Tensor]:
@@ -84,8 +81,8 @@ class DenoiserTask:
     @torch.no_grad()
     def measure(self, mean: nn.Module, /) -> Mapping[str, float]:
         draw, errors, shares = Generator().manual_seed(0), [], []
-        for rows in torch.arange(len(self.held)).split(64):
-            squares, share = self._squares(mean, self.held, rows, self.held_ids[rows], draw)
+        for rows in torch.arange(len(self.held.latents)).split(64):
+            squares, share = self._squares(mean, self.held.latents, rows, self.held.ids[rows], draw)
             errors.append(squares.mean((1, 2, 3)))
             shares.append(share)
         error, share = torch.cat(errors), torch.cat(shares)
@@ -113,7 +110,7 @@ class DenoiserTask:
 
         text = model["text"](token_ids(self.tokenizer, prompts).to(self.device))[0]
         empty = model["text"](self.empty.to(self.device))[0]
-        shape = (len(prompts), *self.pool.mean.shape[-3:])
+        shape = (len(prompts), *self.pool.latents.mean.shape[-3:])
         latents = sample(predict, self.schedule, text, empty, shape, seed=seed, **{"steps": self.steps} | settings)
         return to_pictures(self.vae, latents)
 

@@ -15,9 +15,11 @@ from torch.nn import functional
 
 from vswap_toybox.training.checkpoint import write_tensors
 from vswap_toybox.training.data import Pool, read, to_model
+from vswap_toybox.training.models import token_ids
 from vswap_toybox.training.ranks import Ranks
 
 _CHUNK = 1024
+_WITHOUT_CAPTION = 0.1
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,26 @@ class Latents:
         """float32 latents of these rows, drawn from the posterior."""
         mean, deviation = self.mean[rows].float(), self.deviation[rows].float()
         return mean + deviation * torch.randn(mean.shape, generator=draw)
+
+
+class Captioned:
+    """An encoded pool with its captions as the text encoder takes them.
+
+    Attributes:
+        latents: the pool.
+        ids: int64 [N, 77], of its captions.
+    """
+
+    def __init__(self, latents: Latents, tokenizer: Any) -> None:
+        self.latents, self.ids = latents, token_ids(tokenizer, latents.captions)
+        self._empty = token_ids(tokenizer, [""])[0]
+
+    def draw(self, count: int, draw: Generator) -> tuple[Tensor, Tensor]:
+        """(rows int64 [count], their ids [count, 77]); a tenth, on average, without a caption: for guidance."""
+        rows = torch.randint(0, len(self.latents), (count,), generator=draw)
+        ids = self.ids[rows]
+        ids[torch.rand(count, generator=draw) < _WITHOUT_CAPTION] = self._empty
+        return rows, ids
 
 
 def encode_all(data: Path, names: tuple[str, ...], vae: Any, ranks: Ranks) -> Path:

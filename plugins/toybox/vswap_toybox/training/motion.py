@@ -18,12 +18,11 @@ from vswap_kernel.api import Context
 from vswap_kernel.registry import Registry
 from vswap_kernel.types import ByteArray
 from vswap_toybox.training.denoiser import subject_weight, to_pictures
-from vswap_toybox.training.latents import Latents, read_latents
+from vswap_toybox.training.latents import Captioned, Latents, read_latents
 from vswap_toybox.training.models import make_schedule, token_ids
 from vswap_toybox.training.noise import STEPS, importance, noised, sample, signal_shares, spread_timesteps
 from vswap_toybox.training.sheets import sheet, spread_frames
 
-_WITHOUT_CAPTION = 0.1
 PROMPTS = (
     "a red car on a green field",
     "a striped blue boat over the sea",
@@ -67,20 +66,19 @@ class MotionTask:
             "motion", "animatediff", {"weights": adapter}, Context(adapter, device)
         )
         self.model: nn.Module = self.module.adapter.requires_grad_(True).train()
-        self.pool, self.held = (read_latents(latents, data, name) for name in ("clips-train", "clips-held"))
-        self.ids, self.held_ids = (token_ids(tokenizer, pool.captions) for pool in (self.pool, self.held))
+        self.pool, self.held = (
+            Captioned(read_latents(latents, data, name), tokenizer) for name in ("clips-train", "clips-held")
+        )
         self.empty = token_ids(tokenizer, [""])
         self.schedule = make_schedule()
         self.shares = signal_shares(self.schedule, device)
 
     def loss(self, batch: int, draw: Generator, /) -> tuple[Tensor, int]:
-        rows = torch.randint(0, len(self.pool), (batch,), generator=draw)
-        ids = self.ids[rows]
-        ids[torch.rand(batch, generator=draw) < _WITHOUT_CAPTION] = self.empty[0]
-        squares, share = self._squares(self.model, self.pool, rows, ids, draw)
-        weight = subject_weight(self.pool.masks[rows].to(self.device).float())
+        rows, ids = self.pool.draw(batch, draw)
+        squares, share = self._squares(self.model, self.pool.latents, rows, ids, draw)
+        weight = subject_weight(self.pool.latents.masks[rows].to(self.device).float())
         loss = ((squares * weight).mean((1, 2, 3, 4)) * importance(share)).mean()
-        return loss, batch * self.pool.mean.shape[1]
+        return loss, batch * self.pool.latents.mean.shape[1]
 
     def _squares(
         self, adapter: nn.Module, pool: Latents, rows: Tensor, ids: Tensor, draw: Generator
@@ -113,8 +111,8 @@ class MotionTask:
 
     @torch.no_grad()
     def measure(self, mean: nn.Module, /) -> Mapping[str, float]:
-        draw, rows = Generator().manual_seed(0), torch.arange(min(16, len(self.held)))
-        squares, share = self._squares(mean, self.held, rows, self.held_ids[rows], draw)
+        draw, rows = Generator().manual_seed(0), torch.arange(min(16, len(self.held.latents)))
+        squares, share = self._squares(mean, self.held.latents, rows, self.held.ids[rows], draw)
         error = squares.mean((1, 2, 3, 4))
         velocity = error * (1 + (1 - share) / share)
         return {"held": float((error * importance(share)).mean()), "held_v": float(velocity.mean())}
@@ -132,7 +130,7 @@ class MotionTask:
 
         text = self.text(token_ids(self.tokenizer, prompts).to(self.device))[0]
         empty = self.text(self.empty.to(self.device))[0]
-        shape = (len(prompts), *self.held.mean.shape[1:])
+        shape = (len(prompts), *self.held.latents.mean.shape[1:])
         latents = sample(predict, self.schedule, text, empty, shape, seed=seed, **{"steps": self.steps} | settings)
         clips: Tensor = to_pictures(self.vae, latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
         return clips

@@ -137,11 +137,16 @@ def test_pruning_empties_the_store(job: Job, tmp_path: Path, store: Path) -> Non
     assert json.loads(vswap("store", "list", "--store", store, "--json").stdout) == []
 
 
+def _interruptible() -> None:
+    """Tests that a shell runs in the background ignore interrupts, and hand that on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_an_interrupt_says_how_to_go_on(job: Job, tmp_path: Path, store: Path) -> None:
     config = job(tracker={"name": "sleepy"})
     command = [sys.executable, "-m", "small_command", "run", config, "--out", tmp_path / "run", "--store", store]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests" / "plugins")}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=_interruptible)
     while not (tmp_path / "asleep").exists() and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -168,7 +168,7 @@ def vswap_cases() -> Iterable[CaseSpec]:  # type: ignore[empty-body]
 
 @hookspec
 def vswap_cli(app: typer.Typer, groups: Mapping[str, typer.Typer]) -> None:
-    """Add sub-commands to `vswap`, or to one of its groups ("plugins", "points", "store").
+    """Add sub-commands to `vswap`, or to one of its groups ("plugins", "points", "store", "eval").
 
     >>> @hookimpl
     ... def vswap_cli(app):

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 points = typer.Typer(no_args_is_help=True, help="Points files: write, check, draw.")
-GROUPS = {"plugins": plugins, "points": points, "store": store}
+evaluation = typer.Typer(no_args_is_help=True, help="Judge components on clips whose answer is known.")
+GROUPS = {"plugins": plugins, "points": points, "store": store, "eval": evaluation}
 for _name, _group in GROUPS.items():
     app.add_typer(_group, name=_name)
 
@@ -70,10 +71,8 @@ def run_and_show(
         told = {name: path and str(path) for name, path in found.items()}
         typer.echo(json.dumps(told | {"metrics": outcome.metrics}))
         return
-    for name, value in outcome.metrics.items():
-        out.print(f"{name:<40} {'undefined' if value is None else f'{value:.4g}'}", highlight=False)
-    for name, path in found.items():
-        out.print(f"{name:<8} {path}", highlight=False)
+    lines = [f"{name:<40} {'undefined' if x is None else f'{x:.4g}'}" for name, x in outcome.metrics.items()]
+    out.print(*lines, *(f"{name:<8} {path}" for name, path in found.items()), sep="\n", highlight=False)
 
 
 def _plan(config: Path, overrides: list[str] | None) -> Plan:

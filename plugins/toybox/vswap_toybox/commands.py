@@ -21,12 +21,12 @@ Written = TypeVar("Written")
 toybox = typer.Typer(no_args_is_help=True, help="Clips whose truth is known, to try things on.")
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the groups `toybox` and `eval`, and `demo`."""
-    from vswap_toybox.evaluation.command import evaluation
+def add_commands(app: typer.Typer, evaluation: typer.Typer) -> None:
+    """Add the group `toybox`, `demo`, and `swap` to the group `evaluation`."""
+    from vswap_toybox.evaluation.command import swap
 
     app.add_typer(toybox, name="toybox")
-    app.add_typer(evaluation, name="eval")
+    evaluation.command("swap")(swap)
     app.command("demo")(demo)
 
 

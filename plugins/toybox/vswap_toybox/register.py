@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from vswap_kernel.api import CaseSpec, hookimpl
@@ -30,8 +30,8 @@ def vswap_cases() -> Iterable[CaseSpec]:
 
 
 @hookimpl
-def vswap_cli(app: typer.Typer) -> None:
+def vswap_cli(app: typer.Typer, groups: Mapping[str, typer.Typer]) -> None:
     """Adds `vswap toybox render`, `vswap demo` and `vswap eval swap`."""
     from vswap_toybox.commands import add_commands
 
-    add_commands(app)
+    add_commands(app, groups["eval"])

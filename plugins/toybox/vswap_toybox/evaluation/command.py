@@ -13,15 +13,7 @@ from vswap_kernel.cli.output import AsJson, err, out, registry
 if TYPE_CHECKING:
     from vswap_toybox.evaluation.bench import Evaluation, Row
 
-evaluation = typer.Typer(no_args_is_help=True, help="Judge methods on clips whose exact answer is known.")
 
-
-@evaluation.callback()
-def _group() -> None:
-    """A group even with one command in it."""
-
-
-@evaluation.command("swap")
 def swap(
     suite: Annotated[
         str, typer.Option(help="which clips: toybox/same-shape, shape-change, occlusion, camera, long, turning")

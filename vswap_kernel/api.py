@@ -153,8 +153,9 @@ class Context:
         dtype: "float32", "bfloat16" or "float16".
         seed: seeds every random choice.
         progress: progress(done, total, note) moves the bar; call it as often as you like.
-        components: by family, the made "backbone", "motion" or "concept" of the config, where the spec's `accepts`
-            names it. They are made once a run and shared: leave them as they were. A swapper finds them in its job.
+        components: by family, the made "backbone", "motion", "concept" or "embedder" of the config, where the spec's
+            `accepts` names it. They are made once a run and shared: leave them as they were. A swapper finds them in
+            its job.
         keep: the kernel's own side of `part`.
     """
 

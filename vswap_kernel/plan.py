@@ -253,8 +253,9 @@ class _Builder:
         self.stages[name] = Stage(name, component, present, ingredients, work)
 
     def _lent(self, chosen: Chosen) -> dict[str, Any]:
-        """The identities of the models that the component is given."""
-        return {family: self._identity(self.families[family]) for family in lent_families(chosen.component)}
+        """The identities of the components that it is given, and of what those are given."""
+        lent = {family: self.families[family] for family in lent_families(chosen.component)}
+        return {family: self._identity(other) | self._lent(other) for family, other in lent.items()}
 
     def _identity(self, chosen: Chosen, skip: str = "") -> dict[str, Any]:
         """What a component's result depends on besides its inputs; options of the stage `skip` don't count."""

@@ -42,8 +42,8 @@ def _expect(owner: object, name: str, dtype: str, shape: tuple[int | None, ...])
 def _check_names(owner: object, names: tuple[str, ...]) -> None:
     if not isinstance(names, tuple):
         raise ValueError(f"{type(owner).__name__}.names: expected a tuple of str, got {type(names).__name__}")
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    if len({*names}) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
         raise ValueError(f"{type(owner).__name__}.names: {', '.join(map(repr, twice))} more than once")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import small_plugin
@@ -65,6 +66,18 @@ def test_the_backbone_counts_only_where_it_is_lent(keys_of) -> None:
     assert changed == {"embeddings", "swap", "metric:share-changed", "result"}
     borrowing = {"masks": {"name": "borrowing"}}
     assert keys_of(**borrowing)["masks"] != keys_of("backbone.width=9", **borrowing)["masks"]
+
+
+def test_a_tracker_is_lent_the_embedder_which_is_lent_the_backbone(run) -> None:
+    outcome = run("seed=7", tracker={"name": "borrowing"})
+    tracks = PointTracks.load(outcome.folder / "stages" / "tracks")
+    np.testing.assert_allclose(tracks.confidence, 0.7)
+    assert small_plugin.calls["backbone"] == 1
+
+
+def test_what_a_lent_embedder_is_lent_counts_in_the_key_of_the_tracks(keys_of) -> None:
+    tracker = {"tracker": {"name": "borrowing"}}
+    assert keys_of(**tracker)["tracks"] != keys_of("backbone.width=9", **tracker)["tracks"]
 
 
 def test_a_plan_names_the_option_of_the_lent_backbone_that_changed(run, job: Job, registry: Registry, tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -136,6 +137,20 @@ class BorrowingMasker(Middle):
         assert list(context.components) == ["backbone"]
 
 
+class BorrowingTracker(DriftTracker):
+    """Is lent the embedder, which is itself lent the backbone; its confidence is the backbone's seed, over 10."""
+
+    def __init__(self, options: Drift, context: Context) -> None:
+        super().__init__(options, context)
+        (self.family,) = context.components
+        self.embedder = context.components[self.family]
+
+    def track(self, video: Video, queries: PointQueries, /) -> PointTracks:
+        assert isinstance(self.embedder, BorrowingEmbedder)
+        tracks, backbone = super().track(video, queries), self.embedder.components["backbone"]
+        return replace(tracks, confidence=np.full_like(tracks.confidence, backbone.seed / 10))
+
+
 class CopyCanonical:
     """The move on the keyframe, in every frame."""
 
@@ -256,6 +271,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
     yield ComponentSpec("crashing", "small_plugin:CrashingTracker", Drift, "raises")
     yield ComponentSpec("renaming", "small_plugin:RenamingTracker", Drift, "breaks its contract")
     yield ComponentSpec("sleepy", "small_plugin:SleepyTracker", Drift, "sleeps")
+    yield ComponentSpec("borrowing", "small_plugin:BorrowingTracker", Drift, accepts={"embedder": ()})
     yield ComponentSpec("absent", "small_plugin:Nothing", requires=("no_such_package",), install="pip install no-such")
     yield ComponentSpec("unloadable", "small_plugin:Nothing", summary="its class is not there")
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from vswap_embedders.dift import Dift
 from vswap_embedders.register import DiftOptions
+from vswap_embedders.sampling import sample_features
 from vswap_kernel.api import Context
 from vswap_kernel.types import PointEmbeddings, PointTracks, Video
 
@@ -161,3 +162,36 @@ def test_without_a_keyframe_the_first_most_certain_frame_serves(tmp_path: Path) 
     confidence[3, 1] = 1.0
     unknown = PointTracks(tracks.names, tracks.xy, tracks.visible, confidence, SIZE)
     assert embed(TinyBackbone(), tmp_path, tracks=unknown).keep[:, 1].tolist() == [False, False, True, True]
+
+
+def test_feature_maps_are_what_points_are_read_from_whatever_the_calls(tmp_path: Path) -> None:
+    video, tracks = clip()
+    backbone = TinyBackbone()
+    options = {"t": 50, "level": 0, "threshold": None, "ensemble": 3, "batch": 7}
+    component = Dift(DiftOptions.model_validate(options), Context(tmp_path, components={"backbone": backbone}))
+    maps = component.feature_maps(video.frames, "square")
+    assert maps.shape == (4, 4, SIZE[1] // 4, SIZE[0] // 4)
+    assert maps.dtype == torch.float32
+    assert backbone.prompts == ["photo of a square"]
+    parts = [component.feature_maps(video.frames[part], "square") for part in (slice(0, 1), slice(1, 4))]
+    torch.testing.assert_close(maps, torch.cat(parts), atol=1e-6, rtol=0)
+    assert torch.equal(component.feature_maps(video.frames[[1, 1]])[0], component.feature_maps(video.frames[[1]])[0])
+    read = sample_features(maps, torch.from_numpy(tracks.xy), SIZE).mean(0)
+    np.testing.assert_allclose(component.embed(video, tracks, "square").vectors, read.numpy(), atol=1e-5)
+
+
+def test_feature_maps_of_a_stable_diffusion_shaped_model(tmp_path: Path) -> None:
+    pytest.importorskip("diffusers")
+    from tiny_diffusion import write_model
+    from vswap_backbones.register import StableDiffusionOptions
+    from vswap_backbones.sd15 import StableDiffusion
+
+    settings = StableDiffusionOptions.model_validate({"weights": write_model(tmp_path / "model")})
+    backbone = StableDiffusion(settings, Context(tmp_path))
+    options = DiftOptions(ensemble=2, batch=4)
+    component = Dift(options, Context(tmp_path, components={"backbone": backbone}))
+    frames = np.random.default_rng(0).integers(0, 256, (3, 64, 96, 3), np.uint8)
+    maps = component.feature_maps(frames, "jeep")
+    assert maps.shape[2:] == (4, 6)  # up-block 1 ends at a sixteenth of the frame
+    assert not maps.requires_grad
+    torch.testing.assert_close(maps[1:2], component.feature_maps(frames[1:2], "jeep"), atol=1e-4, rtol=1e-4)

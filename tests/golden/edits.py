@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from vswap_kernel.types import Prompt
-from vswap_reference.tap_file import read_tap
 from vswap_swappers.point_diffusion.adapter import chosen
 from vswap_swappers.point_diffusion.adapter_file import read_adapter
 from vswap_swappers.point_diffusion.ddim import Ladder, Predict, inverted, sampled
@@ -24,6 +23,7 @@ from vswap_swappers.point_diffusion.word_attention import (
     reference_mask_layers,
     reference_word_positions,
 )
+from vswap_track_files.tap_file import read_tap
 
 EDIT = 1e-3
 """Relative RMS that an edit's latents may be off."""

@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 from vswap_kernel.api import Context, SwapPrompt
 from vswap_kernel.protocols import SwapJob
 from vswap_kernel.types import PointEmbeddings, Video
-from vswap_reference.tap_file import read_tap
 from vswap_swappers.point_diffusion import preparation
 from vswap_swappers.point_diffusion.options import PointDiffusionOptions
 from vswap_swappers.point_diffusion.sampling import CHECKPOINT
 from vswap_swappers.point_diffusion.swapper import PointDiffusion
+from vswap_track_files.tap_file import read_tap
 
 from .edits import EDIT, Edit, relative
 

@@ -183,7 +183,7 @@ def test_nothing_is_dropped_silently(tmp_path: Path) -> None:
         ({"manual_seed": "seven"}, "manual_seed: expected a whole number, got 'seven'"),
         ({"mixed_precision": "fp8"}, "mixed_precision: expected fp16, bf16, no"),
         ({"datasets__num_frames": 30}, "num_frames 30 of total_frames 11"),
-        ({"datasets__tap_path": "absent.pth"}, "no such file of tracks"),
+        ({"datasets__tap_path": "absent.pth"}, "no such file"),
         ({"val__editing_config__editing_prompts__to_cat__replace": "cat"}, "expected 'old words -> new words'"),
         ({"val__editing_config__editing_prompts__to_cat__select_point": ["wing"]}, "no point 'wing'; known: nose"),
         ({"val__editing_config__editing_prompts": {"x": 3}}, "editing_prompts.x: expected fields"),

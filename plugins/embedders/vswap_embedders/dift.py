@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from vswap_embedders.averaging import mean_over_kept
 from vswap_embedders.features import DiffusionFeatures, FeatureNoise
 from vswap_embedders.register import DiftOptions
-from vswap_embedders.sampling import (
-    inside_frame,
-    mean_embedding,
-    sample_features,
-    similarity_to_keyframe,
-    wrapped_pixels,
-)
+from vswap_embedders.sampling import inside_frame, sample_features, wrapped_pixels
 from vswap_kernel.api import Context
-from vswap_kernel.types import PointEmbeddings, PointTracks, Prompt, Video
-
-
-def _keyframes(tracks: PointTracks) -> Tensor:
-    """The keyframe of each point, int64 [N]; where nobody knows, the first frame in which it is most certain."""
-    if tracks.keyframe is not None:
-        return torch.from_numpy(tracks.keyframe.astype(np.int64))
-    return torch.from_numpy(np.where(tracks.visible, tracks.confidence, -1).argmax(0))
+from vswap_kernel.types import ByteArray, PointEmbeddings, PointTracks, Prompt, Video
 
 
 def point_features(
@@ -46,35 +33,45 @@ def point_features(
 
 
 class Dift:
-    """Implements `vswap_kernel.protocols.Embedder`."""
+    """Implements `vswap_kernel.protocols.Embedder`, and the capability "feature-maps"."""
 
     def __init__(self, options: DiftOptions, context: Context) -> None:
         self._options, self._context = options, context
 
     def embed(self, video: Video, tracks: PointTracks, subject: str, /) -> PointEmbeddings:
         """Mean features over the frames where a point is kept: in the frame, seen, and like itself on its keyframe."""
-        options, backbone = self._options, self._context.components["backbone"]
-        factor = 2 ** (len(backbone.vae.config.block_out_channels) - 1)
-        latent_size = (video.size[1] // factor, video.size[0] // factor)
-        noise = FeatureNoise.draw(options.ensemble, latent_size, self._context.seed)
         with torch.no_grad():
-            text = backbone.embed_text(Prompt(options.prompt.replace("{subject}", subject).strip()))
-            features = DiffusionFeatures(backbone, text, noise, options.level, options.t, options.batch)
-            return self.embed_with(features, video, tracks)
+            return self.embed_with(self._features(video.size, subject), video, tracks)
 
     def embed_with(self, features: DiffusionFeatures, video: Video, tracks: PointTracks) -> PointEmbeddings:
         """`embed` with features of the caller's making."""
-        options, keyframe = self._options, _keyframes(tracks)
+        options = self._options
         xy, visible = torch.from_numpy(tracks.xy.copy()), torch.from_numpy(tracks.visible.copy())
         if options.whole_pixels:
             xy, inside = wrapped_pixels(xy, video.size)
         else:
             inside = inside_frame(xy, video.size)
         vectors = point_features(features, video, xy, self._context.progress)
-        keep = inside & visible if options.only_visible else inside
-        if options.threshold is not None:
-            keep = keep & (similarity_to_keyframe(vectors, keyframe) >= options.threshold)
-        means = mean_embedding(vectors, keep, keyframe)
+        seen = inside & visible if options.only_visible else inside
         space = f"dift:{features.backbone.family}:t{features.timestep}:up{features.level}"
-        support = keep.sum(0).to(torch.int32).numpy()
-        return PointEmbeddings(tracks.names, means.numpy(), support, keep.numpy(), space)
+        return mean_over_kept(vectors, tracks, seen, options.threshold, space)
+
+    def feature_maps(self, frames: ByteArray, subject: str = "") -> Tensor:
+        """What points are read from: maps float32 [n, C, h, w] of frames uint8 [n, H, W, 3], on the backbone's device.
+
+        Cells cover the frame evenly: the pixel x lies at cell (x + 0.5) w / W - 0.5. Every frame has the same noise, so
+        equal frames have equal maps, however they are split into calls. `subject` is the category word in the prompt.
+        """
+        at_once = max(1, self._options.batch // self._options.ensemble)
+        with torch.no_grad():
+            features = self._features((frames.shape[2], frames.shape[1]), subject)
+            parts = [features.mean_maps(frames[start : start + at_once]) for start in range(0, len(frames), at_once)]
+        return torch.cat(parts)
+
+    def _features(self, size: tuple[int, int], subject: str) -> DiffusionFeatures:
+        """For frames of `size` (width, height)."""
+        options, backbone = self._options, self._context.components["backbone"]
+        factor = 2 ** (len(backbone.vae.config.block_out_channels) - 1)
+        noise = FeatureNoise.draw(options.ensemble, (size[1] // factor, size[0] // factor), self._context.seed)
+        text = backbone.embed_text(Prompt(options.prompt.replace("{subject}", subject).strip()))
+        return DiffusionFeatures(backbone, text, noise, options.level, options.t, options.batch)

@@ -88,6 +88,17 @@ class DiffusionFeatures:
             noised = signal**0.5 * latents + (1 - signal) ** 0.5 * self.noise.diffusion[member].to(mean)
             yield frame, up_block_output(self.backbone, self.level, noised, self.timestep, self.text).float()
 
+    def mean_maps(self, frames: ByteArray) -> Tensor:
+        """The features float32 [F, C, h, w] of frames uint8 [F, H, W, 3]: the mean of `passes` over the ensemble."""
+        members = len(self.noise.posterior)
+        total: Tensor | None = None
+        for frame, maps in self.passes(frames):
+            if total is None:
+                total = maps.new_zeros(len(frames), *maps.shape[1:])
+            total.index_add_(0, frame.to(maps.device), maps, alpha=1 / members)
+        assert total is not None, "there is at least one frame"
+        return total
+
     def _posterior(self, frames: ByteArray) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation [F, 4, h, w] of the unscaled latents."""
         weight = next(self.backbone.vae.parameters())

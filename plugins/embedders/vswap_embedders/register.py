@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from vswap_kernel.api import ComponentSpec, Options, hookimpl
+from vswap_kernel.api import ComponentSpec, InputPath, Options, hookimpl
+
+HubId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
 
 _REFERENCE = {"whole_pixels": True, "only_visible": False}
 
@@ -42,9 +44,30 @@ class DiftOptions(Options):
         return _REFERENCE | values if reference else values
 
 
+class Dinov2Options(Options):
+    """Options of `dinov2`. The device and the number type are the run's own (`device`, `dtype`)."""
+
+    weights: InputPath | HubId = Field(
+        "facebook/dinov2-base",
+        union_mode="left_to_right",
+        description="a folder that transformers wrote (with or without registers), or owner/name of a model on the hub",
+    )
+    hub_revision: str | None = Field(None, description="branch, tag or commit of the model on the hub")
+    layer: int | None = Field(
+        None, ge=1, description="block (from 1) whose output, normalised as the last one's, is the feature; null: last"
+    )
+    patches: int = Field(
+        37, ge=1, description="patches on the frame's short side; 37 (518 pixels) is the finest of DINOv2's training"
+    )
+    threshold: float | None = Field(
+        0.5, ge=-1, le=1, description="least cosine to the feature on the keyframe for a point to be kept; null: any"
+    )
+    batch: int = Field(4, ge=1, description="frames at once; more is faster and takes more memory")
+
+
 @hookimpl
 def vswap_embedders() -> Iterable[ComponentSpec]:
-    """`dift`, and its two ablations."""
+    """`dift` and its two ablations, and `dinov2`."""
     yield ComponentSpec(
         "dift",
         "vswap_embedders.dift:Dift",
@@ -53,7 +76,19 @@ def vswap_embedders() -> Iterable[ComponentSpec]:
         requires=("torch", "diffusers"),
         install="pip install 'vswap[diffusion]'",
         accepts={"backbone": ("sd15-unet",)},
+        capabilities=("feature-maps",),
         seeded=True,
+    )
+    yield ComponentSpec(
+        "dinov2",
+        "vswap_embedders.dinov2:Dinov2",
+        Dinov2Options,
+        "patch features of a DINOv2 vision transformer at the points; needs no backbone",
+        requires=("torch", "transformers"),
+        install="pip install 'vswap[diffusion]'",
+        capabilities=("feature-maps",),
+        preflight="vswap_embedders.dinov2_weights:preflight",
+        licence="Apache-2.0 (code and weights)",
     )
     yield ComponentSpec(
         "learned",

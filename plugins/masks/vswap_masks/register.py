@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from vswap_kernel.api import ComponentSpec, InputPath, Options, hookimpl
 
+HubId = Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+
 
 class EdgeOptions(Options):
     """What all built-in maskers do to the edge of a mask. Lengths are pixels of the processed video."""
@@ -98,6 +100,18 @@ class AttentionOptions(FoundOptions):
         return self
 
 
+class Sam2Options(EdgeOptions):
+    """Options of `sam2`. The device and the number type are the run's own (`device`, `dtype`)."""
+
+    weights: InputPath | HubId = Field(
+        "facebook/sam2.1-hiera-small",
+        union_mode="left_to_right",
+        description="a folder that transformers wrote, or owner/name of a model on the hub",
+    )
+    hub_revision: str | None = Field(None, description="branch, tag or commit of the model on the hub")
+    threshold: float = Field(0.5, gt=0, lt=1, description="above this likelihood a pixel is the subject")
+
+
 def unread(subject: str) -> str:
     """What is wrong with a prompt that is cut off before the subject's words end."""
     return f"subject: {subject!r} stands beyond the 77 tokens of the prompt that are read; put it nearer to the start"
@@ -109,7 +123,8 @@ def _spaced(text: str) -> str:
 
 @hookimpl
 def vswap_masks() -> Iterable[ComponentSpec]:
-    """Masks from files, from a salient-object network that runs on a laptop, and from the backbone's attention."""
+    """Masks from files, from a salient-object network that runs on a laptop, from the backbone's attention, and of the
+    object that the points are on."""
     yield ComponentSpec(
         "files",
         "vswap_masks.files:Files",
@@ -137,4 +152,14 @@ def vswap_masks() -> Iterable[ComponentSpec]:
         install="pip install 'vswap[diffusion,opencv]'",
         accepts={"backbone": ("sd15-unet",)},
         seeded=True,
+    )
+    yield ComponentSpec(
+        "sam2",
+        "vswap_masks.sam2:Sam2",
+        Sam2Options,
+        "the object that the points are on, followed both ways by Segment Anything 2",
+        requires=("torch", "transformers", "cv2"),
+        install="pip install 'vswap[diffusion,opencv]'",
+        preflight="vswap_masks.sam2_weights:preflight",
+        licence="Apache-2.0 (code and weights)",
     )

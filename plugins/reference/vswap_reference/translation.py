@@ -14,7 +14,7 @@ from typing import Any
 from vswap_kernel.errors import InputError
 from vswap_kernel.points import PointsFile
 from vswap_reference.option_fields import OptionFields
-from vswap_reference.tap_file import TapFile, read_tap
+from vswap_track_files.tap_file import TapFile, read_tap
 
 _EDITING = "val.editing_config"
 _SAMPLING: dict[str, tuple[str, type]] = {

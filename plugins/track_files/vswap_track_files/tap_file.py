@@ -6,8 +6,6 @@ negative coordinate is not visible there; every other one counts as visible, bey
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ import torch
 
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, FloatArray, PointEmbeddings, PointTracks
+from vswap_track_files.tensors import load_tensors
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,21 +46,20 @@ class TapFile:
 
 
 def read_tap(path: Path) -> TapFile:
-    """Read a `TAP.pth`; no code that it may hold is run.
+    """Read a `TAP.pth`.
 
     Raises:
-        InputError: no such file, not a file of tensors, or fields that are missing or don't fit together.
+        InputError: as of `load_tensors`, or fields that are missing or don't fit together.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols; what can't be read raises
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file of tracks") from None
-    except pickle.UnpicklingError:
-        raise InputError(f"{path}: holds code besides tensors, refused; make it again with plain tensors") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a file of tracks that can be read ({type(error).__name__})") from None
+    return tap_of(path, load_tensors(path))
+
+
+def tap_of(path: Path, data: Any) -> TapFile:
+    """What the loaded `data` of a `TAP.pth` says; `path` is for messages.
+
+    Raises:
+        InputError: fields that are missing or don't fit together.
+    """
     if not isinstance(data, dict):
         raise InputError(
             f"{path}: expected pred_tracks, point_name2id and point_embedding, got a {type(data).__name__}"

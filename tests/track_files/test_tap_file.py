@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import PointEmbeddings, PointTracks
-from vswap_reference.tap_file import read_tap, write_tap
+from vswap_track_files.tap_file import read_tap, write_tap
 
 XY = np.array([[[3.0, 4.0], [-1.0, 7.0]], [[5.5, 6.0], [90.0, 2.0]]], np.float32)
 

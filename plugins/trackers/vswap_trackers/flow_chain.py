@@ -1,0 +1,171 @@
+"""Points on their way through the frames in one direction, each frame reached from several earlier ones."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vswap_kernel.types import BoolArray, FloatArray, PointQueries
+from vswap_trackers.dense_flow import DenseFlow, Frame
+from vswap_trackers.group_motion import Similarity, fit_similarity
+from vswap_trackers.looks import Looks
+from vswap_trackers.patches import align, correlation, grid, normalise, sample, search
+from vswap_trackers.visibility import VisibilityRule
+
+_PATCH = 11
+_HOP = 0.3
+"""Pixels of doubt that each hop adds, so that few long hops are preferred to many short ones."""
+_WORST = 10.0
+"""Pixels of doubt that a hop's miss, or its leap, adds at most."""
+_LEAP = 0.5
+"""Pixels of doubt for each pixel by which a long hop ends elsewhere than the shortest: legs look alike."""
+_LOOKS = 0.3
+"""Pixels of doubt for each level (of 255) by which a place looks other than the point does."""
+_GUESS = 3.0
+"""Pixels of doubt that following the others costs: only where the flow fails."""
+_STRAY = 6.0
+"""Pixels of doubt at the distance of the points' extent from where the others would carry a point."""
+_LEAST_EXTENT = 8.0
+_SURE = 1.0
+"""Pixels by which the flow back may miss for a point to have a say in the common motion."""
+_LEVELS = 45.0
+"""Levels of 255 at which places are alike by 1/e."""
+_HOME = 2.0
+"""Pixels by which a point may be pulled back to its keyframe's look at once; more would be another place."""
+_SAME = 0.8
+"""Correlation from which on a patch is the keyframe's own."""
+_REACH = 8
+"""Pixels from where it is expected within which a hidden point is sought."""
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """N points in one frame. Places are in pixels of the scaled frame.
+
+    Attributes:
+        xy: float32 [N, 2].
+        carried: float32 [N, 2], where the common motion alone takes them from their keyframes.
+        trust: float32 [N] in 0..1, see `VisibilityRule`.
+        visible: bool [N].
+    """
+
+    xy: FloatArray
+    carried: FloatArray
+    trust: FloatArray
+    visible: BoolArray
+
+
+@dataclass(frozen=True, eq=False)
+class _Past:
+    """A frame behind, and where the points were in it; `doubt` is infinite for points that hadn't joined."""
+
+    frame: Frame
+    xy: FloatArray
+    doubt: FloatArray
+
+
+class FlowChain:
+    """N points walking through frames; they join at their keyframes.
+
+    Each frame is reached from several earlier ones, and a point goes where the doubt is least: that of where it came
+    from, and of the hop (Neoral, Serych and Matas, "MFT: Long-Term Tracking of Every Pixel", WACV 2024; their
+    uncertainty is learned, ours is how far the flow back misses and how the place looks).
+    """
+
+    def __init__(self, queries: PointQueries, gaps: Sequence[int], rule: VisibilityRule) -> None:
+        """queries: in pixels of the scaled frames; gaps: in frames, the first is 1."""
+        count = len(queries.names)
+        self._queries, self._gaps, self._rule, self._flow = queries, tuple(gaps), rule, DenseFlow()
+        self._past: deque[_Past] = deque(maxlen=max(gaps))
+        self._offsets, self._looks = grid(_PATCH), Looks(count)
+        self._patch: FloatArray = np.zeros((count, len(self._offsets)), np.float32)
+        # rotation and scale of each point's surroundings since its keyframe
+        self._linear: FloatArray = np.tile(np.eye(2, dtype=np.float32), (count, 1, 1))
+        self._xy, self._carried = queries.xy.copy(), queries.xy.copy()
+        self._doubt: FloatArray = np.full(count, np.inf, np.float32)
+        self._trust: FloatArray = np.zeros(count, np.float32)
+        self._joined, self._visible = np.zeros(count, bool), np.zeros(count, bool)
+
+    def advance(self, frame: Frame, t: int) -> Evidence:
+        """Move all joined points into frame number t, and let those join whose keyframe it is."""
+        if self._joined.any():
+            self._move(frame)
+        new = self._queries.frame == t
+        self._looks.learn(frame.colour, self._xy, self._linear, new)
+        self._patch[new] = normalise(sample(frame.grey, self._xy[new], self._linear[new], self._offsets))
+        self._joined, self._visible = self._joined | new, self._visible | new
+        self._doubt, self._trust = np.where(new, np.float32(0.0), self._doubt), np.where(new, 1.0, self._trust)
+        self._past.appendleft(_Past(frame, self._xy, self._doubt))
+        return Evidence(self._xy, self._carried, self._trust.astype(np.float32), self._visible)
+
+    def _move(self, frame: Frame) -> None:
+        places, doubts, misses = self._hops(frame)
+        motion = self._common_motion(places[0], misses[0])
+        self._linear[self._joined] = motion.matrix @ self._linear[self._joined]
+        self._carried = np.where(self._joined[:, None], motion.apply(self._carried), self._xy)
+        guess = self._past[0].doubt + _GUESS
+        places = np.concatenate([places, motion.apply(self._xy)[None], self._carried[None]])
+        doubts = np.concatenate([doubts, guess[None], guess[None]])
+        doubts += _LOOKS * self._looks.unlike(frame.colour, places, self._linear)
+        stray = np.linalg.norm(places - self._carried, axis=2) / self._extent()
+        best, every = (doubts + _STRAY * stray).argmin(axis=0), np.arange(len(guess))
+        # what the others' motion says can't be tracked back: the point's own flow tells whether it is still seen
+        miss = np.concatenate([misses, misses[:1], misses[:1]])[best, every]
+        place = self._home(frame, places[best, every])
+        self._settle(frame, place, doubts[best, every], np.minimum(miss, misses[0]))
+
+    def _hops(self, frame: Frame) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Where the flow from G earlier frames leads [G, N, 2], in what doubt [G, N], and by how many pixels the flow
+        back misses [G, N]."""
+        reached = [self._past[gap - 1] for gap in self._gaps if gap <= len(self._past)]
+        found = [self._flow.both_ways(past.frame, frame, past.xy) for past in reached]
+        places, misses = np.stack([place for place, _ in found]), np.stack([miss for _, miss in found])
+        leap = np.linalg.norm(places - places[0], axis=2)
+        doubts = np.stack([past.doubt for past in reached]) + _HOP
+        return places, doubts + np.minimum(misses, _WORST) + _LEAP * np.minimum(leap, _WORST), misses
+
+    def _common_motion(self, places: FloatArray, misses: FloatArray) -> Similarity:
+        """From the frame before, by the visible points whose flow comes back."""
+        sure = self._visible & (misses < _SURE)
+        return fit_similarity(self._xy[sure], places[sure]) if sure.any() else Similarity()
+
+    def _extent(self) -> float:
+        """Pixels: how far the points lie from their middle."""
+        centred = self._carried[self._joined] - np.median(self._carried[self._joined], axis=0)
+        return max(_LEAST_EXTENT, float(np.sqrt(np.square(centred).sum(axis=1).mean())))
+
+    def _home(self, frame: Frame, place: FloatArray) -> FloatArray:
+        """Places [N, 2] without the small drift of those that still look as on their keyframe."""
+        home = align(frame.grey, self._patch, place, self._linear)
+        near = np.linalg.norm(home - place, axis=1) <= _HOME
+        return np.where(((self._likeness(frame, home) >= _SAME) & near)[:, None], home, place)
+
+    def _likeness(self, frame: Frame, place: FloatArray) -> FloatArray:
+        """Correlation [N] of what is at places [N, 2] with the points' looks on their keyframes."""
+        return correlation(normalise(sample(frame.grey, place, self._linear, self._offsets)), self._patch)
+
+    def _settle(self, frame: Frame, place: FloatArray, doubt: FloatArray, miss: FloatArray) -> None:
+        """Take the points to places [N, 2], unless they are hidden there and found nearby."""
+        trust = self._trust_at(frame, place, miss)
+        lost = np.flatnonzero(self._joined & ~self._rule.decide(trust, self._visible))
+        if len(lost):
+            found, score = search(frame.grey, self._patch[lost], place[lost], self._linear[lost], _REACH)
+            sought = place.copy()
+            sought[lost] = align(frame.grey, self._patch[lost], found, self._linear[lost])
+            again = np.zeros(len(place), bool)
+            again[lost] = score >= _SAME
+            place, miss = np.where(again[:, None], sought, place), np.where(again, np.float32(0.0), miss)
+            trust = self._trust_at(frame, place, miss)
+        joined = self._joined
+        self._visible = joined & self._rule.decide(trust, self._visible)
+        self._trust = np.where(joined, trust, self._trust)
+        self._xy = np.where(joined[:, None], place, self._xy).astype(np.float32)
+        self._doubt = np.where(joined, doubt, self._doubt).astype(np.float32)
+        self._looks.follow(frame.colour, self._xy, self._linear, self._visible)
+
+    def _trust_at(self, frame: Frame, place: FloatArray, miss: FloatArray) -> FloatArray:
+        unlike = self._looks.unlike(frame.colour, place[None], self._linear)[0]
+        return self._rule.trust(1.0, miss, np.exp(-unlike / _LEVELS))

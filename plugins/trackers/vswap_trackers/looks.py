@@ -1,0 +1,47 @@
+"""How points look in colour: soft colours around them, upright, compared level by level.
+
+Correlation (`patches`) sees structure and no paint; on a plain surface it says nothing. These colours do, and an
+occluder of another colour doesn't pass for the point.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vswap_kernel.types import BoolArray, FloatArray
+from vswap_trackers.dense_flow import read_at
+from vswap_trackers.patches import grid
+
+_SIDE = 11
+_FOLLOW = 0.2
+"""How fast the recent look follows what is seen: about five frames. Faster, and an occluder becomes the point."""
+
+
+class Looks:
+    """The looks of N points: on their keyframes, and lately."""
+
+    def __init__(self, count: int) -> None:
+        self._offsets = grid(_SIDE)
+        weight = np.exp(-np.square(self._offsets).sum(axis=1) / (2 * (_SIDE / 4) ** 2))
+        self._weight: FloatArray = (weight / weight.sum()).astype(np.float32)
+        self._key: FloatArray = np.zeros((count, len(self._offsets), 3), np.float32)
+        self._recent = self._key.copy()
+
+    def learn(self, colour: FloatArray, xy: FloatArray, linear: FloatArray, which: BoolArray) -> None:
+        """Note how the points `which` [N] look on their keyframe."""
+        self._key[which] = self._recent[which] = self._around(colour, xy[which], linear[which])
+
+    def follow(self, colour: FloatArray, xy: FloatArray, linear: FloatArray, which: BoolArray) -> None:
+        """Let the recent look of the points `which` [N] come nearer to what is seen."""
+        look = self._around(colour, xy[which], linear[which])
+        self._recent[which] = (1 - _FOLLOW) * self._recent[which] + _FOLLOW * look
+
+    def unlike(self, colour: FloatArray, xy: FloatArray, linear: FloatArray) -> FloatArray:
+        """By how many levels of 255, float32 [C, N], C places [C, N, 2] for each point look other than it does."""
+        look = self._around(colour, xy, linear)
+        apart = [np.abs(look - known).mean(axis=-1) @ self._weight for known in (self._key, self._recent)]
+        return np.asarray(np.minimum(*apart), np.float32)
+
+    def _around(self, colour: FloatArray, xy: FloatArray, linear: FloatArray) -> FloatArray:
+        """Colours float32 [..., N, K, 3] around places [..., N, 2], turned by linear [N, 2, 2]."""
+        return read_at(colour, xy[..., None, :] + self._offsets @ linear.transpose(0, 2, 1))

@@ -5,10 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from vswap_kernel.api import Context, NoOptions
+from vswap_kernel.api import Context, Facts, NoOptions
+from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import MetricCase
 from vswap_kernel.types import Masks, Measurement, PointQueries, PointTracks, SwapResult, Video
-from vswap_metrics.point_alignment import PointAlignment
+from vswap_metrics.point_alignment import PointAlignment, preflight
 
 FRAMES, SIZE = 5, (64, 48)
 
@@ -127,3 +128,10 @@ def test_targets_are_left_as_they_were(tmp_path):
     before = targets.digest()
     measure(targets, KnownTracker(targets), tmp_path)
     assert targets.digest() == before
+
+
+def test_a_tracker_that_does_not_look_at_the_result_is_refused_before_anything_runs() -> None:
+    facts = Facts(FRAMES, SIZE, ("a",), described={"tracker": {"looks_at_frames": False}})
+    with pytest.raises(InputError, match="leave the metric out, or choose another tracker"):
+        preflight(NoOptions(), facts)
+    preflight(NoOptions(), Facts(FRAMES, SIZE, ("a",)))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vswap_kernel.api import Context, NoOptions
+from vswap_kernel.api import Context, Facts, NoOptions
+from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import MetricCase
 from vswap_kernel.types import BoolArray, FloatArray, Measurement, PointQueries, PointTracks
 from vswap_metrics.ratios import share, shares
@@ -83,3 +84,16 @@ def _summary(distance: FloatArray, asked: BoolArray) -> Measurement:
             "point_visible": shares(found.sum(axis=1), asked.sum(axis=1)),
         },
     )
+
+
+def preflight(options: NoOptions, facts: Facts) -> None:
+    """Refuse a tracker that doesn't look at the frames: asked about the result, it would say what it said of the source.
+
+    Raises:
+        InputError: the config's tracker says so of itself.
+    """
+    if not facts.described.get("tracker", {}).get("looks_at_frames", True):
+        raise InputError(
+            "metrics: point-alignment tracks the points again in the result, and this tracker doesn't look at frames; "
+            "leave the metric out, or choose another tracker"
+        )

@@ -39,6 +39,7 @@ def vswap_metrics() -> Iterable[ComponentSpec]:
         "point-alignment",
         "vswap_metrics.point_alignment:PointAlignment",
         summary="distance in pixels of the points, tracked again in the result, to where they were asked to be",
+        preflight="vswap_metrics.point_alignment:preflight",
     )
     yield ComponentSpec(
         "exact-answer",

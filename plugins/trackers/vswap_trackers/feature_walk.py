@@ -66,7 +66,9 @@ class FeatureWalk:
         place, likeness = self._sought([key, recent], maps, self.xy, reach)
         found = self._features(maps, place)
         back, _ = self._sought([found], before, self.xy, reach)
-        trust = self._rule.trust(1.0, np.linalg.norm(back - self.xy, axis=1), likeness)
+        # of a point that was hidden in the frame before there is no way back: it must be all the more alike
+        miss = np.where(self.visible, np.linalg.norm(back - self.xy, axis=1), np.float32(0.0))
+        trust = self._rule.trust(1.0, miss, likeness)
         seen = self._joined & self._rule.decide(trust, self.visible)
         both = seen & self.visible
         motion = fit_similarity(self.xy[both], place[both]) if both.any() else Similarity()

@@ -77,7 +77,7 @@ class FeatureMatchOptions(Options):
         12.0, gt=0, description="pixels by which the search back may miss the start where a point is half trusted"
     )
     hide: float = Field(0.35, ge=0, le=1, description="a point is hidden when it is trusted less")
-    show: float = Field(0.5, ge=0, le=1, description="a hidden point is visible again from this trust on")
+    show: float = Field(0.6, ge=0, le=1, description="a hidden point is visible again from this trust on")
 
 
 class EnsembleOptions(Options):

@@ -87,7 +87,7 @@ def _summary(distance: FloatArray, asked: BoolArray) -> Measurement:
 
 
 def preflight(options: NoOptions, facts: Facts) -> None:
-    """Refuse a tracker that doesn't look at the frames: asked about the result, it would say what it said of the source.
+    """Refuse a tracker that doesn't look at frames: of the result it would say the same as of the source.
 
     Raises:
         InputError: the config's tracker says so of itself.

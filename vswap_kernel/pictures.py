@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import av
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -22,6 +23,9 @@ from vswap_kernel.errors import InputError
 ByteArray = NDArray[np.uint8]
 Size = tuple[int, int]
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_UNREADABLE = ("ICC_PROFILE", "31")
+"""Side data of photos that PyAV 18 breaks on when asked for the display matrix: it frees a colour profile twice, which
+ends the process, and doesn't know EXIF (31 in FFmpeg 8) by name."""
 EXACT = Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 
 
@@ -48,9 +52,19 @@ def decode_image(path: Path) -> VideoFrame:
     """The frame in a picture file. Raises InputError if there is none."""
     try:
         with path.open("rb") as file, av.open(file, "r") as container:  # by name, a "%" would be a pattern
-            return next(container.decode(video=0))
+            return _without(_UNREADABLE, next(container.decode(video=0)))
     except (av.FFmpegError, OSError, IndexError, StopIteration) as error:
         raise InputError(f"{path}: can't be read as a picture ({getattr(error, 'strerror', 'empty')})") from error
+
+
+def _without(kinds: tuple[str, ...], frame: VideoFrame) -> VideoFrame:
+    """The frame without its side data of these kinds."""
+    graph = Graph()
+    source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1))
+    filters = [graph.add("sidedata", f"mode=delete:type={kind}") for kind in kinds]
+    graph.link_nodes(source, *filters, graph.add("buffersink")).configure()
+    graph.vpush(frame)
+    return graph.vpull()
 
 
 def natural_order(file: Path) -> list[tuple[int, str]]:

@@ -1,6 +1,7 @@
-"""`lucas-kanade` against a plain loop of cv2.calcOpticalFlowPyrLK: pytest benchmarks/bench_trackers.py.
+"""`lucas-kanade` against a plain loop of cv2.calcOpticalFlowPyrLK, and `dis-flow` against `lucas-kanade`, for few and
+for many points: pytest benchmarks/bench_trackers.py.
 
-16 points on the subject of a real clip (428x240) from `VSWAP_SHARED`, or of a Toybox clip where that is missing. Both
+Points on the subject of a real clip (428x240) from `VSWAP_SHARED`, or of a Toybox clip where that is missing. The two
 are run in turn, so that the ratio holds on a machine that is busy with other things too.
 """
 
@@ -17,10 +18,12 @@ import pytest
 from vswap_kernel.api import Context
 from vswap_kernel.types import PointQueries, Video
 from vswap_toybox.cases import CASES
+from vswap_trackers.dis_flow import DisFlow
 from vswap_trackers.lucas_kanade import LucasKanade
-from vswap_trackers.register import LucasKanadeOptions
+from vswap_trackers.register import DisFlowOptions, LucasKanadeOptions
 
 POINTS, ROUNDS = 16, 5
+FLOW_FRAMES, FLOW_ROUNDS = 16, 3
 SHARED = Path(os.environ.get("VSWAP_SHARED", Path(__file__).parents[2] / "shared"))
 
 
@@ -31,6 +34,13 @@ def load(name):
         return case.video, case.masks.frames[0] > 127
     frames = np.stack([cv2.imread(str(file))[..., ::-1] for file in sorted((folder / "frames").glob("*.jpg"))[:80]])
     return Video(frames, 24.0), cv2.imread(str(folder / "masks" / "00000.png"), cv2.IMREAD_GRAYSCALE) > 127
+
+
+def points_on(subject, count):
+    down, across = np.nonzero(subject)
+    chosen = np.random.default_rng(0).choice(len(across), count, replace=False)
+    xy = np.stack([across[chosen], down[chosen]], axis=1).astype(np.float32)
+    return PointQueries(tuple(map(str, range(count))), np.zeros(count, np.int32), xy)
 
 
 def plain_loop(video, queries):
@@ -47,10 +57,7 @@ def plain_loop(video, queries):
 @pytest.mark.parametrize("clip", ["blackswan", "bear"])
 def test_track_sixteen_points(benchmark, clip):
     video, subject = load(clip)
-    down, across = np.nonzero(subject)
-    chosen = np.random.default_rng(0).choice(len(across), POINTS, replace=False)
-    xy = np.stack([across[chosen], down[chosen]], axis=1).astype(np.float32)
-    queries = PointQueries(tuple(map(str, range(POINTS))), np.zeros(POINTS, np.int32), xy)
+    queries = points_on(subject, POINTS)
     tracker = LucasKanade(LucasKanadeOptions(), Context(Path()))
     plain = []
 
@@ -64,3 +71,22 @@ def test_track_sixteen_points(benchmark, clip):
     benchmark.extra_info["frames_per_second"] = round(len(video) / median)
     benchmark.extra_info["plain_frames_per_second"] = round(len(video) / float(np.median(plain)))
     benchmark.extra_info["times_plain"] = round(median / float(np.median(plain)), 2)
+
+
+@pytest.mark.parametrize("count", [10, 1000])
+def test_dense_flow_against_sparse_flow(benchmark, count):
+    video, subject = load("bear")
+    video, queries = Video(video.frames[:FLOW_FRAMES], video.fps), points_on(subject, count)
+    dense, sparse = DisFlow(DisFlowOptions(), Context(Path())), LucasKanade(LucasKanadeOptions(), Context(Path()))
+    taken = []
+
+    def time_sparse():
+        start = time.perf_counter()
+        sparse.track(video, queries)
+        taken.append(time.perf_counter() - start)
+
+    benchmark.pedantic(dense.track, (video, queries), setup=time_sparse, rounds=FLOW_ROUNDS, warmup_rounds=1)
+    median = benchmark.stats.stats.median
+    benchmark.extra_info["frames_per_second"] = round(len(video) / median, 1)
+    benchmark.extra_info["points_times_frames_per_second"] = round(len(video) * count / median)
+    benchmark.extra_info["times_lucas_kanade"] = round(median / float(np.median(taken)), 2)

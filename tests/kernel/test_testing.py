@@ -50,6 +50,8 @@ def test_a_right_component_passes_every_check(family: str, registry: Registry) -
         ("tracker", "mutates", "repeats", "changed: video"),
         ("tracker", "random", "repeats", "the same bytes"),
         ("tracker", "transposed", "tracker_accuracy", "a mean error of at most 4.0 px"),
+        ("tracker", "hoards", "tracker_flat_memory", "at most 17 MB more for 1000 frames than for 100"),
+        ("tracker", "keeps the pages", "tracker_flat_memory", "at most 17 MB more for 1000 frames than for 100"),
         ("tracker", "blind", "tracker_accuracy", "called visible"),
         ("masks", "short", "masks_shape", "(7, 64, 96)"),
         ("masks", "elsewhere", "masks_overlap", "intersection over union"),

@@ -44,6 +44,10 @@ class Tracker(Known):
         visible = ((xy >= -0.5) & (xy <= np.array(video.size) - 0.5)).all(-1) | (fault == "all visible")
         if fault == "mutates":
             video.frames[:] = 0
+        if fault == "hoards":
+            self.kept = [frame[..., 1].copy() for frame in video.frames]
+        if fault == "keeps the pages":
+            assert video.frames.any(axis=-1).all()
         if fault == "blind":
             visible = np.arange(frames)[:, None] == queries.frame
         wrong = {"keyframe": 0.25, "nan": np.nan, "random": next(CLOCK) / 16}

@@ -21,6 +21,8 @@ EDGE = 2.0  # px that a point must be outside before the kit calls it out of the
 MOVE_ERROR = 1e-3  # px between a move asked for and the move made
 OVERLAP = 0.5  # intersection over union of masks, over the clip
 BACKGROUND = 40.0  # dB outside both subjects, over the clip
+SHORT, LONG = 100, 1000  # frames; what grows with a clip has grown by the one, and what doesn't is there by the other
+_RESET_PEAK = Path("/proc/self/clear_refs")
 
 Check = Callable[[Maker, Case, Path], None]
 CHECKS: dict[str, list[tuple[Check, bool, str]]] = {family: [] for family in FAMILIES}
@@ -83,6 +85,23 @@ def check_tracker_extremes(make: Maker, case: Case, scratch: Path) -> None:
         queries = PointQueries(tuple(map(str, range(count))), np.zeros(count, np.int32), xy)
         asked = replace(case, video=Video(case.video.frames[:frames], case.video.fps), queries=queries)
         _expect_fit(make.answer(asked, scratch), asked)
+
+
+@check("tracker", once=True)
+def check_tracker_flat_memory(make: Maker, case: Case, scratch: Path) -> None:
+    """A thousand frames take hardly more memory than a hundred: neither copies of all frames are kept, nor their pages
+    (see `Video.release`). Measured where Linux tells the peak of a process."""
+    frames, peaks = case.video.frames.repeat(2, axis=1).repeat(2, axis=2), []
+    queries = replace(case.queries, xy=case.queries.xy * 2)
+    for count in (SHORT, LONG) if _RESET_PEAK.exists() else ():
+        chunks = (frames[t % len(frames)][None] for t in range(count))
+        video = Video.stream(chunks, scratch / f"{count}.safetensors", case.video.fps)
+        _RESET_PEAK.write_text("5")
+        _expect_fit(make.answer(asked := replace(case, video=video, queries=queries), scratch), asked)
+        peaks.append(_peak())
+    more, allowed = (peaks[-1] - peaks[0]) / 1e6 if peaks else 0, (LONG - SHORT) * frames[0].nbytes / 4e6
+    wanted = f"at most {allowed:.0f} MB more for {LONG} frames than for {SHORT}, a quarter of the frames themselves"
+    expect(case, more <= allowed, wanted, f"{more:.0f} MB more")
 
 
 @check("tracker")
@@ -226,6 +245,12 @@ def _expect_near(tracks: PointTracks, case: Case) -> None:
     got = f"{mean:.2f} px (worst: {truth.names[point]!r} at frame {frame}, {error.max():.1f} px)"
     expect(case, mean <= TRACKING_ERROR, f"a mean error of at most {TRACKING_ERROR} px", got)
     expect(case, share >= 0.5, "half of the visible points called visible, at least", f"{share:.0%}")
+
+
+def _peak() -> int:
+    """Bytes of memory that this process held at most since the peak was reset."""
+    status = Path("/proc/self/status").read_text().split()
+    return int(status[status.index("VmHWM:") + 1]) * 1024
 
 
 def _outside(tracks: PointTracks, margin: float) -> Any:

@@ -24,10 +24,11 @@ class DisFlow:
     The flow is computed for whole frames, from frames 1, 2 and 4 (`gaps`) before each. A point takes the hop that is
     least in doubt: the flow comes back to where it started, the place looks like the point (soft colours, on its
     keyframe or lately), and it isn't far from where the common motion of all points would carry it. Where a patch still
-    looks as on the keyframe, it is aligned to that, to a fraction of a pixel, so that small errors don't add up. A
-    hidden point is sought by its keyframe's patch near where it is expected.
+    looks as on the keyframe, it is aligned to that, to a fraction of a pixel, so that small errors don't add up.
 
-    Visible or not is decided by `VisibilityRule`, hidden places are those of `bridged`. Confidence is the rule's trust.
+    Visible or not is decided by `VisibilityRule`; what a point looks like is there its keyframe's colours or structure,
+    for a recent look would learn the occluder that it slides onto. A hidden point is sought by its keyframe's patch
+    near where its visible neighbours would have it. Hidden places are those of `bridged`. Confidence is the trust.
     """
 
     def __init__(self, options: DisFlowOptions, context: Context) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vswap_kernel.api import Context
+from vswap_kernel.errors import InputError
 from vswap_kernel.protocols import Tracker
 from vswap_kernel.types import BoolArray, FloatArray, PointQueries, PointTracks, Video
 from vswap_trackers.contract import finished, inside, require_keyframes
@@ -65,7 +66,11 @@ class Ensemble:
         start = np.clip(tracks.xy[anchors], 0, limit)
         names = tuple(f"{anchor} {name}" for anchor in anchors for name in queries.names)
         frame = np.repeat(anchors, len(queries.names)).astype(np.int32)
-        back = member.track(video, PointQueries(names, frame, start.reshape(-1, 2).astype(np.float32)))
+        try:
+            back = member.track(video, PointQueries(names, frame, start.reshape(-1, 2).astype(np.float32)))
+        except InputError:
+            # one that knows points by their names only (`file`, `pose`) has no way back: its confidence must do
+            return np.zeros(tracks.visible.shape, np.float32)
         apart = np.linalg.norm(back.xy.reshape(len(video), *start.shape) - tracks.xy[:, None], axis=-1)
         return interpolated(mean_on_the_way(apart, anchors, queries.frame), anchors, len(video))
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vswap_kernel.types import BoolArray, FloatArray, PointQueries
+from vswap_trackers.contract import inside
 from vswap_trackers.dense_flow import DenseFlow, Frame
 from vswap_trackers.group_motion import Similarity, fit_similarity
 from vswap_trackers.looks import Looks
@@ -24,6 +26,8 @@ _LEAP = 0.5
 """Pixels of doubt for each pixel by which a long hop ends elsewhere than the shortest: legs look alike."""
 _LOOKS = 0.3
 """Pixels of doubt for each level (of 255) by which a place looks other than the point does."""
+_UNSEEN = 20.0
+"""Pixels of doubt that a hop costs from a frame in which the point was hidden."""
 _GUESS = 3.0
 """Pixels of doubt that following the others costs: only where the flow fails."""
 _STRAY = 6.0
@@ -31,13 +35,21 @@ _STRAY = 6.0
 _LEAST_EXTENT = 8.0
 _SURE = 1.0
 """Pixels by which the flow back may miss for a point to have a say in the common motion."""
-_LEVELS = 45.0
+_LEVELS = 12.0
 """Levels of 255 at which places are alike by 1/e."""
+_CHANCE = 0.4
+"""Correlation that patches of different things may have."""
 _HOME = 2.0
 """Pixels by which a point may be pulled back to its keyframe's look at once; more would be another place."""
 _SAME = 0.8
 """Correlation from which on a patch is the keyframe's own."""
-_REACH = 8
+_UNPROVEN = 0.6
+"""Confidence in the place of a hidden point that is expected there, and not found by its patch."""
+_NEIGHBOURS = 0.5
+"""Over the points' extent: how near points are that move alike."""
+_WITNESSES = 256
+"""Visible points that are asked at most where a hidden one is to be expected."""
+_REACH = 16
 """Pixels from where it is expected within which a hidden point is sought."""
 
 
@@ -98,7 +110,8 @@ class FlowChain:
         self._patch[new] = normalise(sample(frame.grey, self._xy[new], self._linear[new], self._offsets))
         self._joined, self._visible = self._joined | new, self._visible | new
         self._doubt, self._trust = np.where(new, np.float32(0.0), self._doubt), np.where(new, 1.0, self._trust)
-        self._past.appendleft(_Past(frame, self._xy, self._doubt))
+        known = np.where(self._visible, self._doubt, self._doubt + _UNSEEN)
+        self._past.appendleft(_Past(frame, self._xy, known))
         return Evidence(self._xy, self._carried, self._trust.astype(np.float32), self._visible)
 
     def _move(self, frame: Frame) -> None:
@@ -148,24 +161,45 @@ class FlowChain:
         return correlation(normalise(sample(frame.grey, place, self._linear, self._offsets)), self._patch)
 
     def _settle(self, frame: Frame, place: FloatArray, doubt: FloatArray, miss: FloatArray) -> None:
-        """Take the points to places [N, 2], unless they are hidden there and found nearby."""
-        trust = self._trust_at(frame, place, miss)
-        lost = np.flatnonzero(self._joined & ~self._rule.decide(trust, self._visible))
+        """Take the points to places [N, 2], or where they are hidden there, to where they are found or expected."""
+        trust = self._trust_at(frame, place, miss, 1.0)
+        visible = self._joined & self._rule.decide(trust, self._visible)
+        lost = np.flatnonzero(self._joined & ~visible)
         if len(lost):
-            found, score = search(frame.grey, self._patch[lost], place[lost], self._linear[lost], _REACH)
-            sought = place.copy()
-            sought[lost] = align(frame.grey, self._patch[lost], found, self._linear[lost])
-            again = np.zeros(len(place), bool)
-            again[lost] = score >= _SAME
-            place, miss = np.where(again[:, None], sought, place), np.where(again, np.float32(0.0), miss)
-            trust = self._trust_at(frame, place, miss)
-        joined = self._joined
-        self._visible = joined & self._rule.decide(trust, self._visible)
-        self._trust = np.where(joined, trust, self._trust)
-        self._xy = np.where(joined[:, None], place, self._xy).astype(np.float32)
-        self._doubt = np.where(joined, doubt, self._doubt).astype(np.float32)
+            expected = self._expected(place, visible, lost)
+            found, score = search(frame.grey, self._patch[lost], expected, self._linear[lost], _REACH)
+            found = align(frame.grey, self._patch[lost], found, self._linear[lost])
+            again = score >= _SAME
+            place[lost] = np.where(again[:, None], found, expected)
+            own = np.ones(len(place), np.float32)
+            own[lost] = np.where(again, 1.0, _UNPROVEN)
+            miss = np.where(visible, miss, np.float32(0.0))
+            trust = self._trust_at(frame, place, miss, own)
+            visible = self._joined & np.where(visible, True, trust >= self._rule.show)
+        self._visible = visible
+        self._trust = np.where(self._joined, trust, self._trust)
+        self._xy = np.where(self._joined[:, None], place, self._xy).astype(np.float32)
+        self._doubt = np.where(self._joined, doubt, self._doubt).astype(np.float32)
         self._looks.follow(frame.colour, self._xy, self._linear, self._visible)
 
-    def _trust_at(self, frame: Frame, place: FloatArray, miss: FloatArray) -> FloatArray:
-        unlike = self._looks.unlike(frame.colour, place[None], self._linear)[0]
-        return self._rule.trust(1.0, miss, np.exp(-unlike / _LEVELS))
+    def _expected(self, place: FloatArray, visible: BoolArray, lost: NDArray[np.intp]) -> FloatArray:
+        """Where the points `lost` [K] are to be expected, [K, 2], by those that are visible at places [N, 2]: each is
+        as far from where the common motion carries it as its neighbours are from where it carries them."""
+        carried, seen = self._carried[lost], np.flatnonzero(visible)
+        if not len(seen):
+            return np.asarray(carried, np.float32)
+        seen = seen[:: -(-len(seen) // _WITNESSES)]
+        apart = np.square(carried[:, None] - self._carried[seen]).sum(axis=2)
+        near = 2 * np.square(_NEIGHBOURS * self._extent())
+        weight = np.exp(-(apart - apart.min(axis=1, keepdims=True)) / near)
+        away = (place - self._carried)[seen]
+        return np.asarray(carried + weight @ away / weight.sum(axis=1, keepdims=True), np.float32)
+
+    def _trust_at(self, frame: Frame, place: FloatArray, miss: FloatArray, own: FloatArray | float) -> FloatArray:
+        """Alike is what has the keyframe's colours, or its structure: light changes the one, plain paint has not the
+        other."""
+        unlike = self._looks.unlike_keyframe(frame.colour, place, self._linear)
+        structure = (self._likeness(frame, place) - _CHANCE) / (1 - _CHANCE)
+        alike = np.maximum(np.exp(-unlike / _LEVELS), structure)
+        # the border is repeated outwards, where everything looks like it
+        return self._rule.trust(own, miss, alike * inside(place, frame.grey.shape[::-1]))

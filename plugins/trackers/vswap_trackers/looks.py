@@ -37,10 +37,20 @@ class Looks:
         self._recent[which] = (1 - _FOLLOW) * self._recent[which] + _FOLLOW * look
 
     def unlike(self, colour: FloatArray, xy: FloatArray, linear: FloatArray) -> FloatArray:
-        """By how many levels of 255, float32 [C, N], C places [C, N, 2] for each point look other than it does."""
+        """By how many levels of 255, float32 [C, N], C places [C, N, 2] for each point look other than it did on its
+        keyframe or lately, whichever is nearer."""
         look = self._around(colour, xy, linear)
-        apart = [np.abs(look - known).mean(axis=-1) @ self._weight for known in (self._key, self._recent)]
-        return np.asarray(np.minimum(*apart), np.float32)
+        return np.minimum(self._apart(look, self._key), self._apart(look, self._recent))
+
+    def unlike_keyframe(self, colour: FloatArray, xy: FloatArray, linear: FloatArray) -> FloatArray:
+        """The same float32 [N] of places [N, 2], compared with the keyframe alone.
+
+        The recent look would learn whatever a point slides onto, little by little.
+        """
+        return self._apart(self._around(colour, xy, linear), self._key)
+
+    def _apart(self, look: FloatArray, known: FloatArray) -> FloatArray:
+        return np.asarray(np.abs(look - known).mean(axis=-1) @ self._weight, np.float32)
 
     def _around(self, colour: FloatArray, xy: FloatArray, linear: FloatArray) -> FloatArray:
         """Colours float32 [..., N, K, 3] around places [..., N, 2], turned by linear [N, 2, 2]."""

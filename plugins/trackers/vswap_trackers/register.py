@@ -44,6 +44,13 @@ class LucasKanadeOptions(Options):
     search_radius: int = Field(8, ge=1, le=64, description="how far from its expected place a hidden point is sought")
 
 
+def _at_least_hide(show: float, info: ValidationInfo) -> float:
+    hide = info.data.get("hide", 0.0)
+    if show < hide:
+        raise ValueError(f"{show} is less than hide ({hide}): points would flicker; raise show, or lower hide")
+    return show
+
+
 class DisFlowOptions(Options):
     """Options of `dis-flow`."""
 
@@ -57,7 +64,9 @@ class DisFlowOptions(Options):
         4.0, gt=0, description="scaled pixels by which the flow back misses the start where a point is half trusted"
     )
     hide: float = Field(0.25, ge=0, le=1, description="a point is hidden when it is trusted less")
-    show: float = Field(0.35, ge=0, le=1, description="a hidden point is visible again from this trust on")
+    show: float = Field(
+        0.35, ge=0, le=1, validate_default=True, description="a hidden point is visible again from this trust on"
+    )
 
     @field_validator("gaps")
     @classmethod
@@ -65,6 +74,8 @@ class DisFlowOptions(Options):
         if 1 not in gaps:
             raise ValueError("1 must be among the gaps: it is the only one that every frame has")
         return tuple(sorted(set(gaps)))
+
+    _not_below_hide = field_validator("show")(_at_least_hide)
 
 
 class FeatureMatchOptions(Options):
@@ -77,7 +88,11 @@ class FeatureMatchOptions(Options):
         12.0, gt=0, description="pixels by which the search back may miss the start where a point is half trusted"
     )
     hide: float = Field(0.35, ge=0, le=1, description="a point is hidden when it is trusted less")
-    show: float = Field(0.6, ge=0, le=1, description="a hidden point is visible again from this trust on")
+    show: float = Field(
+        0.6, ge=0, le=1, validate_default=True, description="a hidden point is visible again from this trust on"
+    )
+
+    _not_below_hide = field_validator("show")(_at_least_hide)
 
 
 class EnsembleOptions(Options):
@@ -97,7 +112,13 @@ class EnsembleOptions(Options):
         4.0, gt=0, description="pixels by which the way back may lie beside the way there where weight is halved"
     )
     hide: float = Field(0.4, ge=0, le=1, description="a point is hidden when less of the weights sees it")
-    show: float = Field(0.5, ge=0, le=1, description="a hidden point is visible again when that much of them does")
+    show: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        validate_default=True,
+        description="a hidden point is visible again when that much of them does",
+    )
 
     @field_validator("trackers")
     @classmethod
@@ -105,6 +126,8 @@ class EnsembleOptions(Options):
         from vswap_trackers.members import checked_members
 
         return tuple(checked_members(trackers, info.context))
+
+    _not_below_hide = field_validator("show")(_at_least_hide)
 
 
 @hookimpl
@@ -150,6 +173,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "several trackers vote, weighted by who finds the way back: the steadiest, and the slowest",
         requires=("cv2", "onnxruntime"),
         install="pip install 'vswap[onnx,opencv]'",
+        preflight="vswap_trackers.members:preflight",
     )
     yield ComponentSpec(
         "onnx",

@@ -147,5 +147,5 @@ def test_it_needs_an_embedder_that_offers_feature_maps(tmp_path: Path) -> None:
     job = yaml.safe_load(config.read_text()) | {"tracker": {"name": "feature-match"}, "embedder": {"name": "position"}}
     config.write_text(yaml.safe_dump(job))
     registry = Registry.discover()
-    with pytest.raises(ConfigError, match="tracker 'feature-match' .* needs an embedder that offers feature-maps"):
+    with pytest.raises(ConfigError, match=r"tracker 'feature-match' .* needs an embedder that offers feature-maps"):
         make_plan(load_config(config, registry), registry)

@@ -49,11 +49,11 @@ def _as_complex(xy: FloatArray) -> NDArray[np.complex128]:
     return xy[..., 0].astype(np.float64) + 1j * xy[..., 1].astype(np.float64)
 
 
-def fit_similarity(source: FloatArray, target: FloatArray) -> Similarity:
+def fit_similarity(source: FloatArray, target: FloatArray, largest: float = _LARGEST_STEP) -> Similarity:
     """The similarity that takes most of source [N, 2] to target [N, 2] pixels, N at least 1.
 
     Iteratively reweighted least squares with Cauchy weights, their scale the median residual; it starts from the median
-    shift. With one or two points it is a pure shift.
+    shift. With one or two points it is a pure shift, as where it would turn or grow by more than `largest`.
     """
     start, end = _as_complex(source), _as_complex(target)
     flow = end - start
@@ -71,6 +71,6 @@ def fit_similarity(source: FloatArray, target: FloatArray) -> Similarity:
         spread = float((weight * np.abs(arm) ** 2).sum())
         if len(start) > 2 and spread > 1.0:
             turn = complex((weight * arm.conj() * (end - goal)).sum() / spread)
-        if abs(turn - 1.0) > _LARGEST_STEP:
+        if abs(turn - 1.0) > largest:
             turn = 1.0 + 0.0j
     return Similarity(turn, centre, shift)

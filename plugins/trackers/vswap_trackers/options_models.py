@@ -129,3 +129,6 @@ class ToyTrackOptions(WindowOptions):
     side: int = Field(
         256, ge=64, le=1024, description="pixels of the longer side of the frames that the network is shown"
     )
+    align: bool = Field(
+        True, description="align places that still look as on their keyframe to it, by up to 2 pixels of the video"
+    )

@@ -29,4 +29,5 @@ class Template:
             xy[frame, moving] = best = places[np.arange(len(places)), change.argmin(1)]
             visible[frame, moving] = (change.min(1) < CHANGE) & (best >= 0).all(1) & (best <= limit).all(1)
             template[here] = patches[y0, x0]
+            video.release()  # of a long video on disk only what is read stays in memory
         return PointTracks(queries.names, xy, visible, visible.astype(np.float32), video.size)

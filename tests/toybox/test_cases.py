@@ -78,7 +78,7 @@ def app():
     from vswap_toybox.commands import add_commands
 
     app = typer.Typer()
-    add_commands(app)
+    add_commands(app, typer.Typer())
     return app
 
 

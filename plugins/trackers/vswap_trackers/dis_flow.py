@@ -9,10 +9,10 @@ import numpy as np
 from vswap_kernel.api import Context
 from vswap_kernel.types import PointQueries, PointTracks, Video
 from vswap_trackers.contract import finished, inside, require_keyframes
-from vswap_trackers.dense_flow import WorkingSize
 from vswap_trackers.flow_chain import Evidence, FlowChain
 from vswap_trackers.register import DisFlowOptions
 from vswap_trackers.visibility import VisibilityRule, bridged
+from vswap_trackers.working_size import WorkingSize
 
 _RELEASE_EVERY = 16
 """Frames; the pages of a mapped video are given back that often."""

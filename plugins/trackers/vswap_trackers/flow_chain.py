@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vswap_kernel.types import BoolArray, FloatArray, PointQueries
+from vswap_optical_flow.dense_flow import DenseFlow
 from vswap_trackers.contract import inside
-from vswap_trackers.dense_flow import DenseFlow, Frame
 from vswap_trackers.group_motion import Similarity, fit_similarity
 from vswap_trackers.looks import Looks
 from vswap_trackers.patches import align, correlation, grid, normalise, sample, search
 from vswap_trackers.visibility import VisibilityRule
+from vswap_trackers.working_size import Frame
 
 _PATCH = 11
 _HOP = 0.3
@@ -134,7 +135,7 @@ class FlowChain:
         """Where the flow from G earlier frames leads [G, N, 2], in what doubt [G, N], and by how many pixels the flow
         back misses [G, N]."""
         reached = [self._past[gap - 1] for gap in self._gaps if gap <= len(self._past)]
-        found = [self._flow.both_ways(past.frame, frame, past.xy) for past in reached]
+        found = [self._flow.both_ways(past.frame.grey, frame.grey, past.xy) for past in reached]
         places, misses = np.stack([place for place, _ in found]), np.stack([miss for _, miss in found])
         leap = np.linalg.norm(places - places[0], axis=2)
         doubts = np.stack([past.doubt for past in reached]) + _HOP

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vswap_kernel.types import BoolArray, FloatArray
-from vswap_trackers.dense_flow import read_at
+from vswap_optical_flow.dense_flow import read_at
 from vswap_trackers.patches import grid
 
 _SIDE = 11

@@ -1,4 +1,4 @@
-"""Dense optical flow between frames, read at points, and how far it misses on the way back."""
+"""The size at which a video is tracked, and its frames at that size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from vswap_kernel.types import ByteArray, FloatArray
 
 _SOFTENING = 1.0
 """Pixels (standard deviation) by which colours are blurred before they are compared: compression isn't a difference."""
-_COLUMNS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,35 +62,3 @@ class WorkingSize:
         lab = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), np.float32)
         soft = np.asarray(cv2.GaussianBlur(lab, (0, 0), _SOFTENING), np.float32)
         return Frame(np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)), soft)
-
-
-class DenseFlow:
-    """DIS optical flow (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), by OpenCV."""
-
-    def __init__(self) -> None:
-        self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-        # the preset stops at half size, which is what slips off thin limbs
-        self._dis.setFinestScale(0)
-
-    def both_ways(self, before: Frame, after: Frame, xy: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Where points xy [N, 2] of `before` are in `after`: places [N, 2], and by how many pixels [N] the flow back
-        misses the start."""
-        ahead, back = self._flow(before, after), self._flow(after, before)
-        places = xy + read_at(ahead, xy)
-        return places, np.linalg.norm(places + read_at(back, places) - xy, axis=1)
-
-    def _flow(self, before: Frame, after: Frame) -> FloatArray:
-        empty = np.zeros((*before.grey.shape, 2), np.float32)
-        return np.asarray(self._dis.calc(before.grey, after.grey, empty), np.float32)
-
-
-def read_at(image: FloatArray, xy: FloatArray) -> FloatArray:
-    """Bilinear values float32 [..., C] of image [h, w, C] at places [..., 2]; the border is repeated outwards."""
-    if not xy.size:
-        return np.zeros((*xy.shape[:-1], image.shape[2]), np.float32)
-    places = np.clip(xy.reshape(-1, 2), -(2.0**14), 2.0**14).astype(np.float32)
-    # OpenCV takes maps of less than 32768 rows and columns
-    count, columns = len(places), min(len(places), _COLUMNS)
-    x, y = np.pad(places, ((0, -count % columns), (0, 0))).T.reshape(2, -1, columns)
-    values = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(values, np.float32).reshape(-1, image.shape[2])[:count].reshape(*xy.shape[:-1], -1)

@@ -1,0 +1,1 @@
+"""Optical flow between whole frames; what families share."""

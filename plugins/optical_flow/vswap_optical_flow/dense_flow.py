@@ -19,8 +19,8 @@ class DenseFlow:
         self._dis.setFinestScale(0)
 
     def both_ways(self, before: ByteArray, after: ByteArray, xy: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Where points xy [N, 2] of the grey frame `before`, uint8 [h, w], are in `after`: places [N, 2], and by how many
-        pixels [N] the flow back misses the start."""
+        """Where points xy [N, 2] of the grey frame `before`, uint8 [h, w], are in `after`: places [N, 2], and by how
+        many pixels [N] the flow back misses the start."""
         ahead, back = self.between(before, after), self.between(after, before)
         places = xy + read_at(ahead, xy)
         return places, np.linalg.norm(places + read_at(back, places) - xy, axis=1)

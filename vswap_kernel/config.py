@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, FiniteFloat, ValidationError, create_model, model_validator
@@ -67,12 +67,29 @@ class PromptConfig(Options):
         return SwapPrompt(self.source, self.target, next(iter(self.replace.items()), ("", "")))
 
 
+Moves = dict[str, tuple[FiniteFloat, FiniteFloat]]
+"""New places (x, y) by the names of the points."""
+
+
+class KeyframeMoves(Options):
+    """Moves on one more keyframe."""
+
+    frame: int = Field(ge=0, description="keyframe of these moves")
+    move: Moves = Field(min_length=1, description="point: its new [x, y]")
+
+
 class EditConfig(Options):
     """Changes to the points."""
 
     frame: int | None = Field(None, ge=0, description="keyframe of the moves; none: the points file's")
-    move: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict, description="point: its new [x, y]")
+    move: Moves = Field(default_factory=dict, description="point: its new [x, y]")
+    also: list[KeyframeMoves] = Field(default_factory=list, description="moves on further keyframes, blended over time")
     drop: list[str] = Field(default_factory=list, description="points that the swap does without")
+
+    def keyframes(self, set_on: int) -> list[tuple[str, int, Moves]]:
+        """(field, keyframe, moves) as listed; `set_on` is the frame that the points file sets the points on."""
+        first = ("edit", set_on if self.frame is None else self.frame, self.move)
+        return [first, *((f"edit.also.{i}", more.frame, more.move) for i, more in enumerate(self.also))]
 
 
 class OutputConfig(Options):
@@ -227,8 +244,9 @@ def _validated(
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     """The options that are known at a place inside a model."""
-    for part in place:
-        inner = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+    for part in (part for part in place if isinstance(part, str)):  # not the numbers of a list's items
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        inner = get_args(inner)[0] if get_origin(inner) is list else inner
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
             return []
         model = inner

@@ -146,20 +146,27 @@ def _opened(path: Path, registry: Registry) -> Source | None:
 
 
 def _check_edit(config: RunConfig, queries: PointQueries, frames: int, size: tuple[int, int]) -> None:
-    edit = config.settings.edit
-    for field, names in (("move", edit.move), ("drop", edit.drop)):
-        for name in names:
-            if name not in queries.names:
-                raise ConfigError(f"edit.{field}: there is no point {name!r}; known: {', '.join(queries.names)}")
+    edit, taken = config.settings.edit, dict[int, str]()
+    for where, frame, move in edit.keyframes(int(queries.frame[0])):
+        _check_known(f"{where}.move", move, queries)
+        if frame >= frames:
+            raise ConfigError(f"{where}.frame: {frame} is beyond the end, the video has {frames} frames")
+        if move and taken.setdefault(frame, where) != where:
+            raise ConfigError(f"{where}.frame: {frame} is the keyframe of {taken[frame]}.move too; join the two")
+        for name, place in move.items():
+            if any(not -side <= value <= 2 * side for value, side in zip(place, size, strict=True)):
+                raise ConfigError(f"{where}.move: {name!r} to {place} is far outside the {size[0]}x{size[1]} frame")
+    _check_known("edit.drop", edit.drop, queries)
     if set(edit.drop) >= set(queries.names):
         raise ConfigError("edit.drop: no point is left; a swap needs at least one")
-    if edit.frame is not None and edit.frame >= frames:
-        raise ConfigError(f"edit.frame: {edit.frame} is beyond the end, the video has {frames} frames")
-    for name, place in edit.move.items():
-        if any(not -side <= value <= 2 * side for value, side in zip(place, size, strict=True)):
-            raise ConfigError(f"edit.move: {name!r} to {place} is far outside the {size[0]}x{size[1]} frame")
-    if edit.move and "canonical" not in config.families:
+    if taken and "canonical" not in config.families:
         raise ConfigError("edit.move needs a canonical component to carry the move; add `canonical: {name: keyframe}`")
+
+
+def _check_known(field: str, names: Iterable[str], queries: PointQueries) -> None:
+    for name in names:
+        if name not in queries.names:
+            raise ConfigError(f"{field}: there is no point {name!r}; known: {', '.join(queries.names)}")
 
 
 def _check_fit(config: RunConfig) -> None:
@@ -209,14 +216,16 @@ class _Builder:
         return self.stages.values()
 
     def _add_targets(self) -> None:
-        edit = self.settings.edit
-        keyframe = int(self.queries.frame[0]) if edit.frame is None else edit.frame
-        asked = PointEdit(keyframe, edit.move, frozenset(edit.drop))
-        canonical = self.families.get("canonical") if edit.move else None
+        edit, drop = self.settings.edit, frozenset(self.settings.edit.drop)
+        listed = [PointEdit(frame, move, drop) for _, frame, move in edit.keyframes(int(self.queries.frame[0]))]
+        asked = tuple(sorted((one for one in listed if one.move), key=lambda one: one.frame) or listed[:1])
+        canonical = self.families.get("canonical") if asked[0].move else None
         if canonical is not None:
             self._add("canonical", ("source", "masks", "tracks"), stages.Fit(canonical), {}, "canonical")
-        extra = {"edit": edit.model_dump(mode="json") | {"frame": keyframe}}
-        self._add("targets", ("tracks", "canonical"), stages.Aim(canonical, asked), extra, canonical)
+        extra: dict[str, Any] = {"frame": asked[0].frame, "move": asked[0].move, "drop": edit.drop}
+        extra |= {"also": {one.frame: one.move for one in asked[1:]}} if asked[1:] else {}
+        aim = stages.Aim(canonical, asked)
+        self._add("targets", ("tracks", "canonical"), aim, {"edit": self._plain(extra)}, canonical)
 
     def _add_swap(self) -> None:
         swapper, prompt = self.families["swapper"], self.settings.prompt

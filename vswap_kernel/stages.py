@@ -12,6 +12,7 @@ import numpy as np
 
 from vswap_kernel.api import Context, SwapPrompt, silent
 from vswap_kernel.config import Chosen, OutputConfig
+from vswap_kernel.drags import blend_fields
 from vswap_kernel.encode import write_result
 from vswap_kernel.errors import InputError, PluginError
 from vswap_kernel.models import lend
@@ -178,18 +179,20 @@ class Aim(Work):
     kind = PointTracks
 
     canonical: Chosen | None
-    edit: PointEdit
+    edits: tuple[PointEdit, ...]  # one a keyframe, all with the same drops
 
     def run(self, inputs: Inputs, context: Context, out: Path, /) -> None:
         tracks: PointTracks = inputs["tracks"]
         targets = tracks
         if self.canonical is not None:
             propagate = _make(self.canonical, context, "propagate").propagate
-            field = propagate(inputs["canonical"], tracks, self.edit)
-            _expect(self.canonical, field, DisplacementField, names=tracks.names, frames=len(tracks))
+            fields = [propagate(inputs["canonical"], tracks, edit) for edit in self.edits]
+            for field in fields:
+                _expect(self.canonical, field, DisplacementField, names=tracks.names, frames=len(tracks))
+            field = blend_fields(fields, self.edits)
             xy = (tracks.xy + field.delta).astype(np.float32)
             targets = dataclasses.replace(tracks, xy=xy, visible=tracks.visible & field.valid)
-        targets.subset(name for name in tracks.names if name not in self.edit.drop).save(out)
+        targets.subset(name for name in tracks.names if name not in self.edits[0].drop).save(out)
 
 
 @dataclass(frozen=True)

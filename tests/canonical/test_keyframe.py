@@ -37,7 +37,7 @@ def test_a_move_is_the_same_in_every_frame_and_zero_for_other_points(
 def test_a_displacement_is_valid_where_the_point_is_visible(
     canonical: Keyframe, tracks: PointTracks, tmp_path: Path
 ) -> None:
-    field = canonical.propagate(tmp_path, tracks, PointEdit(0, {"top": (1.0, 2.0)}))
+    field = canonical.propagate(tmp_path, tracks, PointEdit(1, {"top": (1.0, 2.0)}))
     np.testing.assert_array_equal(field.valid, tracks.visible)
     assert not np.shares_memory(field.valid, tracks.visible)
 

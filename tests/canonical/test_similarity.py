@@ -50,7 +50,7 @@ def hidden(tracks: PointTracks, frames: list[int], points: list[int]) -> PointTr
     return replace(tracks, visible=visible)
 
 
-def propagate(tracks: PointTracks, edit: PointEdit, **options: str) -> DisplacementField:
+def propagate(tracks: PointTracks, edit: PointEdit, **options: str | float) -> DisplacementField:
     canonical = Similarity(SimilarityOptions.model_validate(options), Context(Path()))
     return canonical.propagate(Path(), tracks, edit)
 
@@ -129,12 +129,20 @@ def test_two_points_are_enough() -> None:
     np.testing.assert_allclose(propagate(tracks, dragged(tracks, "tail")).delta[:, 0], EXACT, atol=1e-4)
 
 
-@pytest.mark.parametrize("seen", [0, 1])
-def test_an_edited_frame_with_fewer_than_two_points_is_refused_with_what_to_do(seen: int) -> None:
-    tracks = hidden(TURNING, [EDITED], list(range(seen, 5)))
-    with pytest.raises(InputError, match=rf"edit\.frame: {seen} visible .* frame 3.*canonical: \{{name: keyframe\}}"):
-        propagate(tracks, dragged(tracks, "tail"))
+def test_an_edited_frame_with_fewer_than_two_points_is_refused_with_what_to_do() -> None:
+    tracks = hidden(TURNING, [EDITED], [1, 2, 3, 4])
+    with pytest.raises(InputError, match=r"edit\.frame: 1 visible .* frame 3.*canonical: \{name: keyframe\}"):
+        propagate(tracks, dragged(tracks, "nose"))
     assert not propagate(tracks, PointEdit(EDITED)).delta.any()
+
+
+def test_jitter_is_smoothed_when_asked_but_not_on_the_edited_frame() -> None:
+    random = np.random.default_rng(0)
+    still = tracks_of([np.eye(2)] * FRAMES)
+    tracks = replace(still, xy=still.xy + random.normal(0, 0.5, still.xy.shape).astype(np.float32))
+    plain, smooth = (propagate(tracks, dragged(tracks, "tail"), smooth=frames).delta[:, 1] for frames in (0, 2))
+    assert np.abs(np.diff(smooth, axis=0)).mean() < 0.5 * np.abs(np.diff(plain, axis=0)).mean()
+    np.testing.assert_allclose(smooth[EDITED], OFFSET, atol=1e-5)
 
 
 def test_a_subject_that_turns_round_is_mirrored_unless_forbidden() -> None:

@@ -33,10 +33,18 @@ def test_overrides_reach_into_objects_and_lists(job: Job, registry: Registry) ->
     assert config.settings.video.frames == 3
 
 
+def test_keyframes_of_an_edit_can_be_listed_and_overridden(job: Job, registry: Registry) -> None:
+    listed = 'edit.also=[{"frame": 3, "move": {"nose": [1, 2]}}]'
+    config = load_config(job(), registry, [listed, "edit.also.0.move.tail=[3, 4]", "edit.also.0.frame=5"])
+    (more,) = config.settings.edit.also
+    assert (more.frame, more.move) == (5, {"nose": (1.0, 2.0), "tail": (3.0, 4.0)})
+
+
 def test_the_resolved_config_is_the_same_config(job: Job, registry: Registry, tmp_path: Path) -> None:
     import yaml
 
-    config = load_config(job(), registry)
+    edit = {"move": {"nose": [1, 2]}, "also": [{"frame": 3, "move": {"nose": [1, 2]}}]}
+    config = load_config(job(edit=edit), registry)
     again = tmp_path / "elsewhere" / "job.yaml"
     again.parent.mkdir()
     again.write_text(yaml.safe_dump(config.as_dict()))
@@ -103,3 +111,4 @@ def test_the_schema_offers_every_component_tagged_by_its_name(registry: Registry
     assert "step" in members["drift"]["properties"]
     assert schema["properties"]["metrics"]["type"] == "array"
     assert {"video", "points", "tracker", "swapper"} <= set(schema["required"])
+    assert schema["$defs"]["KeyframeMoves"]["required"] == ["frame", "move"]

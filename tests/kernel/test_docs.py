@@ -54,7 +54,7 @@ def test_every_command_in_the_docs_exists() -> None:
     known = names(app) | {"demo", "toybox", "import-reference", "concept", "eval"}
     groups = {name: names(group) for name, group in GROUPS.items()}
     groups["points"] |= {"write", "check", "draw"}
-    groups["eval"] |= {"swap", "trackers"}
+    groups["eval"] |= {"swap", "trackers", "canonical"}
     for page in PAGES:
         for line in re.findall(r"(?:^    |`)vswap ([^`\n]*)", page.read_text(), re.M):
             command, *rest = line.split()

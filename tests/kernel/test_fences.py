@@ -57,7 +57,7 @@ def code_lines(path: Path) -> int:
 def test_the_kernel_stays_small() -> None:
     kernel = REPOSITORY / "vswap_kernel"
     files = [path for path in kernel.rglob("*.py") if "testing" not in path.parts]
-    assert sum(code_lines(path) for path in files) < 2510
+    assert sum(code_lines(path) for path in files) < 2550
 
 
 def test_import_contracts_hold() -> None:

@@ -83,6 +83,35 @@ def test_a_moved_file_changes_nothing_and_an_edited_one_does(plan_of, tmp_path: 
     assert "prepare" in changed(before, plan_of(swapper={"name": "paint", "picture": "two.txt"}))
 
 
+def dragged(plan_of, **edit: object) -> Plan:
+    return plan_of(canonical={"name": "copy"}, edit=edit)
+
+
+def test_keyframes_mean_the_same_in_whatever_order_they_are_listed(plan_of) -> None:
+    nose, tail = {"nose": [3, 3]}, {"tail": [4, 5]}
+    one = dragged(plan_of, frame=1, move=nose, also=[{"frame": 4, "move": tail}])
+    other = dragged(plan_of, frame=4, move=tail, also=[{"frame": 1, "move": nose}])
+    assert changed(one, other) == set()
+    assert changed(one, dragged(plan_of, frame=1, move=nose)) == {"targets", "swap", "metric:share-changed", "result"}
+
+
+def test_one_keyframe_has_one_key_however_it_is_written(plan_of) -> None:
+    move = {"nose": [3, 3]}
+    assert changed(dragged(plan_of, move=move), dragged(plan_of, also=[{"frame": 2, "move": move}])) == set()
+    targets = next(stage for stage in dragged(plan_of, move=move).stages if stage.name == "targets")
+    assert targets.ingredients["edit"] == {"frame": 2, "move": {"nose": [3.0, 3.0]}, "drop": []}
+
+
+def test_a_plan_says_which_keyframe_changed(job: Job, registry: Registry, plan_of, tmp_path: Path) -> None:
+    edit = {"move": {"nose": [9, 5]}, "also": [{"frame": 4, "move": {"nose": [8, 5]}}]}
+    path = job(canonical={"name": "copy"}, edit=edit)
+    run_config(path, out=tmp_path / "run", store=tmp_path / "store", registry=registry)
+    plan = plan_of("edit.also.0.move.nose=[7, 5]", canonical={"name": "copy"}, edit=edit)
+    why = {row["stage"]: row["why"] for row in plan.rows(Store(tmp_path / "store"))}
+    assert why["targets"] == "edit.also.4.nose: [8.0, 5.0] -> [7.0, 5.0]"
+    assert why["canonical"] == ""
+
+
 def test_a_plan_says_which_input_changed(job: Job, registry: Registry, plan_of, tmp_path: Path) -> None:
     store = Store(tmp_path / "store")
     assert {row["why"] for row in plan_of().rows(store)} == {"never computed"}
@@ -125,3 +154,32 @@ def test_what_cannot_work_is_refused_before_anything_runs(
     with pytest.raises(error, match=message):
         plan_of(**fields)
     assert not small_plugin.calls
+
+
+TAIL = {"tail": [1, 1]}
+
+
+@pytest.mark.parametrize(
+    ("also", "message"),
+    [
+        ([{"frame": 2, "move": TAIL}], "edit.also.0.frame: 2 is the keyframe of edit.move too; join the two"),
+        ([{"frame": 3, "move": TAIL}] * 2, "edit.also.1.frame: 3 is the keyframe of edit.also.0.move too"),
+        ([{"frame": 6, "move": TAIL}], "edit.also.0.frame: 6 is beyond the end, the video has 6 frames"),
+        ([{"frame": 3, "move": {"tale": [1, 1]}}], "edit.also.0.move: there is no point 'tale'; known: nose, tail"),
+        ([{"frame": 3, "move": {"tail": [-25, 1]}}], r"edit.also.0.move: 'tail' to .* is far outside the 24x16 frame"),
+        ([{"frame": 3, "move": {}}], "edit.also.0.move: .*at least 1 item"),
+        ([{"frame": -1, "move": TAIL}], "edit.also.0.frame: .*greater than or equal to 0"),
+        ([{"move": TAIL}], "edit.also.0.frame: missing"),
+        ([{"frame": 3, "move": TAIL, "moves": {}}], r"edit.also.0.moves: unknown option; did you mean 'move'\?"),
+        ({"frame": 3, "move": TAIL}, "edit.also: .*valid list"),
+    ],
+)
+def test_keyframes_that_cannot_be_are_one_line(plan_of, also: object, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        dragged(plan_of, move={"nose": [1, 1]}, also=also)
+    assert "\n" not in str(caught.value)
+
+
+def test_moves_on_further_keyframes_alone_need_a_canonical_too(plan_of) -> None:
+    with pytest.raises(ConfigError, match=r"edit\.move needs a canonical component"):
+        plan_of(edit={"also": [{"frame": 3, "move": TAIL}]})

@@ -81,6 +81,15 @@ def test_a_drag_and_a_drop_reach_the_targets(run) -> None:
     assert (swap.subject.frames[:, 12, 10] == 0).all()
 
 
+def test_drags_on_several_keyframes_blend_for_any_canonical_and_it_is_fitted_once(run) -> None:
+    edit = {"frame": 1, "move": {"nose": [9, 5]}, "also": [{"frame": 5, "move": {"nose": [5, 9], "tail": [11, 12]}}]}
+    outcome = run(canonical={"name": "copy"}, edit=edit, tracker={"name": "drift"})
+    assert small_plugin.calls["fit"] == 1
+    targets = PointTracks.load(stage_folder(outcome, "targets"))
+    np.testing.assert_array_equal(targets.xy[:, 0], np.float32([[9, 5], [9, 5], [8, 6], [7, 7], [6, 8], [5, 9]]))
+    np.testing.assert_array_equal(targets.xy[:, 1], np.tile(np.float32([11, 12]), (6, 1)))
+
+
 def test_the_run_folder_owns_its_result_and_the_store_cannot_be_damaged_through_it(run, tmp_path: Path) -> None:
     outcome = run()
     outcome.video.chmod(0o644)

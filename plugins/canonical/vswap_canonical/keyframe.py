@@ -32,7 +32,7 @@ class Keyframe:
         Valid where the point is visible.
 
         Raises:
-            InputError: `edit` moves a point that isn't tracked, or its frame is beyond the end.
+            InputError: `edit` moves a point that isn't tracked or is hidden on its frame, or that is beyond the end.
         """
         moved, offset = asked_moves(tracks, edit)
         delta = np.zeros(tracks.xy.shape, np.float32)

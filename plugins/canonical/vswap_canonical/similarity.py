@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vswap_canonical.asked import asked_moves
+from vswap_canonical.asked import asked_moves, seen_too_little
 from vswap_canonical.register import SimilarityOptions
+from vswap_canonical.smoothing import smoothed
 from vswap_canonical.turns import as_complex, as_points, fit_turns
 from vswap_kernel.api import Context
-from vswap_kernel.errors import InputError
 from vswap_kernel.types import DisplacementField, Masks, PointEdit, PointTracks, Video
 
 
@@ -23,7 +23,7 @@ class Similarity:
     """
 
     def __init__(self, options: SimilarityOptions, context: Context) -> None:
-        self._mirror = options.mirror == "auto"
+        self._mirror, self._smooth = options.mirror == "auto", options.smooth
 
     def fit(self, video: Video, masks: Masks | None, tracks: PointTracks, out: Path, /) -> None:
         """Nothing is learned, for `propagate` is given the tracks too: a marker is written."""
@@ -37,19 +37,16 @@ class Similarity:
         frames around.
 
         Raises:
-            InputError: `edit` moves a point that isn't tracked, its frame is beyond the end, or fewer than two points
-                are seen there.
+            InputError: `edit` moves a point that isn't tracked or is hidden on its frame, that is beyond the end, or
+                fewer than two points are seen there.
         """
         moved, offset = asked_moves(tracks, edit)
         delta, valid = np.zeros(tracks.xy.shape, np.float32), tracks.visible.copy()
         if moved.size:
             turns = fit_turns(as_complex(tracks.xy), tracks.visible, edit.frame, mirror=self._mirror)
             if not turns.known[edit.frame]:
-                raise InputError(
-                    f"edit.frame: {int(tracks.visible[edit.frame].sum())} visible point(s) on frame {edit.frame}, and "
-                    "canonical 'similarity' needs two, apart, to see a subject turn; drag on a frame with more, or use "
-                    "canonical: {name: keyframe}"
-                )
-            delta[:, moved] = as_points(turns.applied(as_complex(offset)))
+                raise seen_too_little("similarity", tracks, edit.frame)
+            carried = as_points(turns.applied(as_complex(offset)))
+            delta[:, moved] = smoothed(carried, edit.frame, self._smooth)
             valid[:, moved] &= turns.known[:, None]
         return DisplacementField(tracks.names, delta, valid)

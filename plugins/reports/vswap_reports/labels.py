@@ -31,7 +31,12 @@ def _legible(colour: tuple[float, float, float]) -> tuple[int, int, int]:
 
 
 def place_labels(
-    xy: FloatArray, widths: Sequence[float], height: float, size: tuple[float, float], gap: float
+    xy: FloatArray,
+    widths: Sequence[float],
+    height: float,
+    size: tuple[float, float],
+    gap: float,
+    keep_clear: FloatArray | None = None,
 ) -> list[tuple[float, float]]:
     """Where each label goes: (left, top) of its box.
 
@@ -43,10 +48,11 @@ def place_labels(
         widths: N, of the label boxes. height: of all of them.
         size: (width, height) of the picture.
         gap: from the point's centre to its label.
+        keep_clear: float32 [M, 2], what else labels shouldn't hide, such as the shafts of arrows.
     """
     discs = np.concatenate([xy - gap * 0.7, xy + gap * 0.7], axis=1)
     placed: list[tuple[float, float]] = []
-    boxes = np.zeros((0, 4))
+    boxes = np.zeros((0, 4)) if keep_clear is None else np.concatenate([keep_clear - 2, keep_clear + 2], axis=1)
     for index, (x, y) in enumerate(xy.tolist()):
         width = widths[index]
         middle, above, below = y - height / 2, y - gap - height, y + gap

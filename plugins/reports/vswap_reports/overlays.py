@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vswap_kernel.types import BoolArray, Masks, PointTracks, Video
+from vswap_kernel.types import BoolArray, FloatArray, Masks, PointTracks, Video
 from vswap_reports.labels import place_labels, point_colours
 from vswap_reports.media import fitted, picture_uri, scaled
 
@@ -44,32 +44,40 @@ class Overlay:
 
     Args:
         colours: "#rrggbb" by point name.
-        width: of the pictures in pixels, at most.
+        width: of the pictures. Larger frames are shrunk to it; smaller ones are embedded as they are, and drawn that
+            wide, for marks and names must be legible on them too.
     """
 
     def __init__(
         self, video: Video, points: PointTracks | None, masks: Masks | None, colours: Mapping[str, str], width: int
     ) -> None:
         self._video, self._points, self._masks, self._colours = video, points, masks, colours
-        self._size = fitted(video.size, width)
+        self._embedded = fitted(video.size, width)
+        self._size = (width, max(1, round(self._embedded[1] * width / self._embedded[0])))
 
-    def picture(self, frame: int, caption: str, font: int = 0) -> Picture:
-        """Frame `frame`; with names beside the points where `font` gives the size of their letters."""
+    def picture(self, frame: int, caption: str, font: int = 0, keep_clear: FloatArray | None = None) -> Picture:
+        """Frame `frame`; with names beside the points where `font` gives the size of their letters. They hide, if that
+        can be, none of the places `keep_clear` float32 [M, 2] of the picture."""
         width, height = self._size
         outline = "" if self._masks is None else mask_outline(scaled(self._masks.frames[frame], self._size) >= 128)
-        uri = picture_uri(scaled(self._video.frames[frame], self._size))
-        return Picture(uri, width, height, self._marks(frame, font), outline, caption)
+        uri = picture_uri(scaled(self._video.frames[frame], self._embedded))
+        return Picture(uri, width, height, self._marks(frame, font, keep_clear), outline, caption)
 
-    def _marks(self, frame: int, font: int) -> tuple[Mark, ...]:
+    def places(self, points: PointTracks, frame: int) -> FloatArray:
+        """Where `points` are in the picture of frame `frame`, pixel edges at integers: float32 [N, 2]."""
+        scale = np.array(self._size, np.float32) / np.array(self._video.size, np.float32)
+        places: FloatArray = (points.xy[frame] + np.float32(0.5)) * scale
+        return places
+
+    def _marks(self, frame: int, font: int, keep_clear: FloatArray | None) -> tuple[Mark, ...]:
         if self._points is None:
             return ()
-        scale = np.array(self._size, np.float32) / np.array(self._video.size, np.float32)
-        places = (self._points.xy[frame] + 0.5) * scale
+        places = self.places(self._points, frame)
         names, visible = self._points.names, self._points.visible[frame].tolist()
         corners: list[tuple[float, float]] = [(0.0, 0.0)] * len(names)
         if font:
             widths = [_LETTER * font * len(name) for name in names]
-            corners = place_labels(places, widths, font * 1.1, self._size, font * 0.75)
+            corners = place_labels(places, widths, font * 1.1, self._size, font * 0.75, keep_clear)
         return tuple(
             Mark(name, f"{x:.1f}", f"{y:.1f}", self._colours[name], seen, f"{left:.1f}", f"{top + font * 0.9:.1f}")
             for name, (x, y), seen, (left, top) in zip(names, places.tolist(), visible, corners, strict=True)

@@ -14,13 +14,16 @@ import numpy as np
 
 from vswap_kernel.api import FinishedRun
 from vswap_kernel.types import Masks, Measurement, PointTracks
+from vswap_reports.canonical_pictures import canonical_pictures
 from vswap_reports.charts import Chart, line_chart, number
 from vswap_reports.details import config_text, environment
+from vswap_reports.drags import drag_sheet
 from vswap_reports.media import side_by_side_uri
 from vswap_reports.overlays import Overlay, Picture, name_colours
 
 _SHEET_FRAMES = 8
 _SHEET_WIDTH, _LARGE_WIDTH = 320, 640
+_FONT = 14
 _METRIC = "metric:"
 
 
@@ -60,7 +63,10 @@ def _content(run: FinishedRun) -> dict[str, Any]:
         "facts": _facts(run, len(colours)),
         "video": side_by_side_uri(run.source, run.result),
         "points": _points(run, tracks, targets, colours),
+        "font": _FONT,
         "colours": colours,
+        "drags": drag_sheet(run, colours, sheet_frames(frames), _SHEET_WIDTH, _FONT),
+        "canonical": canonical_pictures(run.artefacts.get("canonical")),
         "sheet": _sheet(run, tracks, targets, masks, colours),
         "metrics": metric_sections(run.artefacts),
         "preparation": preparation_charts(run.artefacts.get("prepare")),
@@ -110,7 +116,10 @@ def _points(
         Overlay(video, points, None, colours, _LARGE_WIDTH)
         for video, points in ((run.source, tracks), (run.result, targets))
     )
-    return [before.picture(frame, f"source, frame {frame}", 14), after.picture(frame, f"result, frame {frame}", 14)]
+    return [
+        before.picture(frame, f"source, frame {frame}", _FONT),
+        after.picture(frame, f"result, frame {frame}", _FONT),
+    ]
 
 
 def preparation_charts(prepared: Path | None) -> list[Chart]:

@@ -22,11 +22,13 @@ toybox = typer.Typer(no_args_is_help=True, help="Clips whose truth is known, to 
 
 
 def add_commands(app: typer.Typer, evaluation: typer.Typer) -> None:
-    """Add the group `toybox`, `demo`, and `swap` to the group `evaluation`."""
+    """Add the group `toybox`, `demo`, and `swap` and `canonical` to the group `evaluation`."""
+    from vswap_toybox.evaluation.canonical.command import canonical
     from vswap_toybox.evaluation.command import swap
 
     app.add_typer(toybox, name="toybox")
     evaluation.command("swap")(swap)
+    evaluation.command("canonical")(canonical)
     app.command("demo")(demo)
 
 

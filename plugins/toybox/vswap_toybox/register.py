@@ -1,4 +1,4 @@
-"""Registers the Toybox: the conformance kit's cases, `vswap toybox`, `vswap demo` and `vswap eval`."""
+"""Registers the Toybox: the conformance kit's cases, `vswap toybox`, `vswap demo`, and what `vswap eval` tries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def vswap_cases() -> Iterable[CaseSpec]:
 
 @hookimpl
 def vswap_cli(app: typer.Typer, groups: Mapping[str, typer.Typer]) -> None:
-    """Adds `vswap toybox render`, `vswap demo` and `vswap eval swap`."""
+    """Adds `vswap toybox`, `vswap demo`, `vswap eval swap` and `vswap eval canonical`."""
     from vswap_toybox.commands import add_commands
 
     add_commands(app, groups["eval"])

@@ -12,6 +12,7 @@ import torch
 
 from .check import check
 from .models import write_json, write_models
+from .record_atlas import record_atlas
 from .record_dift import record_dift
 from .record_edits import Group
 from .record_forward import record_adapter, record_prompts, record_unet
@@ -73,6 +74,8 @@ def record(out: Path, variant: Variant) -> None:
     note("features")
     record_training(session)
     note("training")
+    record_atlas(session)
+    note("atlas")
     small = session.random(50).normal(config["F"], 4, *session.cells)
     large = session.random(51).normal(count, 4, height // 8, width // 8)
     for name, swaps in edits.items():

@@ -11,12 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from . import sampling
+from .naive_atlas import Batch, NaiveAtlas
+from .naive_atlas import trained as atlas_trained
 from .naive_parts import adapter_states, patch_mask
 from .naive_tokens import Tokens
 from .record_dift import Maps, confidences, extracted
@@ -111,6 +114,32 @@ def training(recorded: Recorded) -> Iterator[tuple[str, float]]:
             yield part, max(far(value, tensors[name]) for name, value in made.items() if name.startswith(part))
 
 
+def atlas(recorded: Recorded) -> Iterator[tuple[str, float]]:
+    """The relative difference of each loss, over all iterations, for those."""
+    tensors, notes = recorded.tensors("atlas_io"), recorded.notes("atlas_io")
+    weights = torch.load(recorded.folder / "atlas_tiny.pth", weights_only=True)
+    naive = NaiveAtlas(weights, notes["models"], tuple(notes["size_wh"]), notes["frames"])
+    for name, model in notes["models"].items():
+        values = naive(name, tensors["probe_in"][:, : model["input_dim"]])
+        yield f"probe_{name}", far(values.detach(), tensors[f"probe_{name}"])
+    for index, name in enumerate(notes["target_order"]):
+        places = (notes[which][name][::-1] for which in ("source", "target"))
+        move, xy, opacity = naive.dragged(*places, notes["keyframe"])
+        yield f"{name}: move", far(move, tensors[f"delta_{index}"])
+        yield f"{name}: px", far(xy, tensors["unrounded_xy"][:, index])
+        yield f"{name}: opacity", far(opacity, tensors["alpha"][:, index])
+    (width, height), frames = naive.size, naive.frames
+    kinds = ("mask", "flow_mask", "flow_reverse_mask")
+    bits = (np.unpackbits(tensors[f"train_{kind}_packbits"].numpy())[: width * height * frames] for kind in kinds)
+    masks = [torch.from_numpy(one.reshape(height, width, frames).copy()).float() for one in bits]
+    video = torch.from_numpy(recorded.session.frames()).float() / 255
+    batch = Batch(tensors["train_jif"].long(), video, *masks, notes["fx"], notes["fy"])
+    wanted = notes["train_same_batch_5_adam_steps_lr1e-4"]
+    told = atlas_trained(naive, batch, len(wanted))
+    for name in told[0]:
+        yield name, max(abs(got[name] / loss[name] - 1) for got, loss in zip(told, wanted, strict=True))
+
+
 @torch.no_grad()
 def edits(recorded: Recorded) -> Iterator[tuple[str, float]]:
     """Relative RMS of the latents; the number of masks' cells that differ."""
@@ -143,7 +172,7 @@ def edits(recorded: Recorded) -> Iterator[tuple[str, float]]:
 def check(folder: Path) -> None:
     """Print the largest difference of each figure."""
     recorded = Recorded(folder)
-    for part in (adapter, prompts, unet, dift, training, edits):
-        with torch.set_grad_enabled(part is training):
+    for part in (adapter, prompts, unet, dift, training, atlas, edits):
+        with torch.set_grad_enabled(part in (training, atlas)):
             for name, difference in part(recorded):
                 print(f"{difference:9.1e}  {name}", flush=True)

@@ -20,8 +20,15 @@ class Variant:
     train_steps: int
     train_noises: int
     subset: tuple[int, ...]
+    atlas: dict[str, dict[str, Any]]
+    """By network of the layered atlas, what its notes say of it besides its inputs and outputs."""
     loose: dict[str, Any] = field(default_factory=dict)
     """What differs from edit to edit."""
+
+
+def _network(layers: int, hidden: int, frequencies: int = 0, *skips: int) -> dict[str, Any]:
+    encoding = {"pe_type": "encoding" if frequencies else "none", "pe_dim": frequencies or 4}
+    return {"hidden_dim": hidden, **encoding, "mlp_layers": layers, "skip_layers": list(skips)}
 
 
 PORTRAIT = Variant(
@@ -69,6 +76,13 @@ PORTRAIT = Variant(
     train_steps=10,
     train_noises=5,
     subset=(2, 0),
+    atlas={
+        "FG_UV_Mapping": _network(4, 24, 2),
+        "FG_UV_Mapping_Inverse": _network(5, 24),
+        "BG_UV_Mapping": _network(3, 16),
+        "F_Atlas": _network(5, 20, 6, 3),
+        "F_Alpha": _network(6, 28, 3),
+    },
     loose={"other": "green reeds -> concrete wall", "negative": "worst", "guidance": 2.5},
 )
 
@@ -117,6 +131,13 @@ ODD = Variant(
     train_steps=6,
     train_noises=4,
     subset=(7, 0, 5, 1),
+    atlas={
+        "FG_UV_Mapping": _network(5, 40, 1, 2),
+        "FG_UV_Mapping_Inverse": _network(4, 32, 2),
+        "BG_UV_Mapping": _network(2, 24, 3),
+        "F_Atlas": _network(7, 48, 8, 2, 5),
+        "F_Alpha": _network(4, 32, 2, 1),
+    },
     loose={"other": "green countryside -> pond", "negative": "", "guidance": 1.5},
 )
 

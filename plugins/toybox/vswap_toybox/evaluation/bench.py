@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from vswap_evaluation.rows import keep_row, kept_row, write_whole
 from vswap_kernel.api import StageEvent
 from vswap_kernel.config import load_config
 from vswap_kernel.encode import write_png
@@ -96,14 +97,14 @@ class Bench:
         kept, picture = self.file(method, "row", "json"), self.file(method, "strip", "png")
         try:
             key = f"{REVISION}-{self.plan_key(method)}"
-            if (row := _kept(kept, key)) is not None and picture.is_file():
+            if (row := kept_row(kept, key)) is not None and picture.is_file():
                 self._made.add(method.name)
                 return head | row
             video, seconds = self._result(method, observer)
             figures = self._judge.figures(video) | {"seconds": seconds}
             row = {name: _plain(figures[name]) for name in FIGURES} | {"error": None}
             write_png(picture, strip(video.frames))
-            _write(kept, json.dumps({"key": key, "row": row}))
+            keep_row(kept, key, row)
             self._made.add(method.name)
             return head | row
         except Exception as error:
@@ -152,24 +153,9 @@ class Bench:
             event = json.loads(line)
             if event["kind"] == "done":
                 known[keys[event["stage"]]] = event["seconds"]
-        _write(ledger, json.dumps(known))
+        write_whole(ledger, json.dumps(known))
         took = [known.get(key, 0.0) for key in keys.values()]
         return sum(took) if keys["swap"] in known else float("nan")
-
-
-def _kept(path: Path, key: str) -> Row | None:
-    try:
-        data = json.loads(path.read_text())
-        return dict(data["row"]) if data["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
 
 
 def _plain(value: float) -> float | None:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from vswap_kernel.cli.output import AsJson, err, out, registry
-
-if TYPE_CHECKING:
-    from vswap_toybox.evaluation.bench import Evaluation, Row
 
 
 def swap(
@@ -38,8 +35,10 @@ def swap(
     from vswap_toybox.commands import parse_size
     from vswap_toybox.evaluation.bench import Evaluation
     from vswap_toybox.evaluation.methods import find_methods
+    from vswap_toybox.evaluation.running import evaluate
     from vswap_toybox.evaluation.suites import check_size, suite_named
     from vswap_toybox.evaluation.tables import write_results
+    from vswap_toybox.evaluation.watching import watched
 
     suite_named(suite)
     found = find_methods(methods)
@@ -56,7 +55,8 @@ def swap(
         jobs,
     )
     try:
-        rows = _watched(asked, quiet=as_json)
+        total = asked.clips * len(asked.methods)
+        rows = watched(lambda tell: evaluate(asked, registry(), tell), total, quiet=as_json)
     except KeyboardInterrupt:
         err.print("interrupted; the same command goes on where this one stopped")
         raise typer.Exit(130) from None
@@ -66,40 +66,11 @@ def swap(
         raise typer.Exit(1)
 
 
-def _watched(asked: Evaluation, quiet: bool) -> dict[str, list[Row]]:
-    """Evaluate with a bar that estimates the time left; a line a row where nobody watches."""
-    from rich.markup import escape
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from vswap_toybox.evaluation.running import Step, evaluate
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    text = TextColumn("{task.description}", markup=False)
-    with Progress(*columns, text, console=err, disable=quiet or not err.is_terminal) as progress:
-        task = progress.add_task("", total=asked.clips * len(asked.methods))
-
-        def tell(step: Step) -> None:
-            progress.update(task, completed=step.done, description=step.what)
-            if step.row and step.row["error"]:
-                err.print(f"[red]fail[/] {escape(step.what)}: {escape(step.row['error'])}", highlight=False)
-            elif step.row and not quiet and not err.is_terminal:
-                err.print(f"done {step.done}/{step.total}  {escape(step.what)}", highlight=False)
-
-        return evaluate(asked, registry(), tell)
-
-
 def _show(data: dict[str, Any], folder: Path) -> None:
     from rich.table import Table
 
+    from vswap_toybox.evaluation.pages import figure
     from vswap_toybox.evaluation.scoring import FIGURES
-    from vswap_toybox.evaluation.tables import figure
 
     methods = data["methods"]
     table = Table("", *methods, box=None, pad_edge=False)

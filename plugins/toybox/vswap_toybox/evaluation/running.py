@@ -6,26 +6,17 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context, parent_process
-from threading import Thread
+from multiprocessing import get_context
 
+from vswap_evaluation.processes import end_with_parent
 from vswap_kernel.api import StageEvent
 from vswap_kernel.errors import ConfigError, InputError, PluginError, VswapError
 from vswap_kernel.registry import Registry
 from vswap_toybox.evaluation.bench import Bench, Evaluation, Row
 from vswap_toybox.evaluation.methods import Method
-
-
-@dataclass(frozen=True)
-class Step:
-    """How far it is: `done` of `total` rows, and what is at work; `row` is the one that is new, if one is."""
-
-    done: int
-    total: int
-    what: str
-    row: Row | None = None
+from vswap_toybox.evaluation.watching import Step
 
 
 def evaluate(asked: Evaluation, registry: Registry, tell: Callable[[Step], None]) -> dict[str, list[Row]]:
@@ -73,7 +64,7 @@ def _side_by_side(asked: Evaluation, tell: Callable[[Step], None]) -> dict[int, 
     found: dict[int, dict[str, Row]] = {}
     step = Step(0, asked.clips * len(asked.methods), f"{asked.jobs} clips at once")
     tell(step)
-    pool = ProcessPoolExecutor(min(asked.jobs, asked.clips), get_context("spawn"), _end_with_parent)
+    pool = ProcessPoolExecutor(min(asked.jobs, asked.clips), get_context("spawn"), end_with_parent)
     try:
         clips = {pool.submit(_alone, asked, index): index for index in range(asked.clips)}
         for future in as_completed(clips):
@@ -88,18 +79,6 @@ def _side_by_side(asked: Evaluation, tell: Callable[[Step], None]) -> dict[int, 
     finally:
         pool.shutdown(cancel_futures=True)
     return found
-
-
-def _end_with_parent() -> None:
-    """A process would otherwise work on through what is queued when its parent is killed."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
 
 
 def _alone(asked: Evaluation, index: int) -> dict[str, Row]:

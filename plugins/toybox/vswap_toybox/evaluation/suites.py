@@ -66,7 +66,7 @@ def suite_clip(name: str, seed: int, index: int, size: tuple[int, int] = SIZE) -
     subject = _look(rng, _CLASSES[index % len(_CLASSES)])
     target = _target(rng, subject, index) if suite.change else _repainted(rng, subject)
     scene, motion = _staged(rng, suite, (subject, target), size)
-    keyframe = _broadside(subject, scene, motion, size) if suite.turns else None
+    keyframe = broadside(subject, scene, motion, size) if suite.turns else None
     return make_clip(subject, target, scene, motion, size, keyframe=keyframe)
 
 
@@ -120,7 +120,7 @@ def _staged(rng: np.random.Generator, suite: Suite, subjects: tuple[Subject, Sub
     return staged
 
 
-def _broadside(subject: Subject, scene: Scene, motion: Motion, size: tuple[int, int]) -> int:
+def broadside(subject: Subject, scene: Scene, motion: Motion, size: tuple[int, int]) -> int:
     """Of the frames with the most visible points, the one with the longest subject: end-on, they lie in a heap."""
     seen = subject_tracks(subject, scene, motion, size).visible.sum(1)
     return int(np.where(seen == seen.max(), motion.squash, 0).argmax())
@@ -140,7 +140,7 @@ def _panned(rng: np.random.Generator, staged: Stage) -> Stage:
     return scene, replace(motion, pan_x=pan_x, view=view)
 
 
-def _turning(rng: np.random.Generator, staged: Stage) -> Stage:
+def turning(rng: np.random.Generator, staged: Stage) -> Stage:
     """The subject turns about its upright axis by 0.85 to 1.9 half turns, so that it passes end-on once or twice and
     looks the other way after each; its parts go through 2 to 3 turns, and swing 1.5 to 2.2 times as far.
 
@@ -168,5 +168,5 @@ SUITES = {
     "toybox/occlusion": Suite("same shape; something passes in front", stage=_occluded),
     "toybox/camera": Suite("same shape; the camera pans and zooms", stage=_panned),
     "toybox/long": Suite("same shape, 64 frames", frames=64),
-    "toybox/turning": Suite("same shape; the subject turns round, and its parts move more", stage=_turning, turns=True),
+    "toybox/turning": Suite("same shape; the subject turns round, and its parts move more", stage=turning, turns=True),
 }

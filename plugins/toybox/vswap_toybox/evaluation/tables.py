@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
-import jinja2
 import numpy as np
 
 from vswap_toybox.evaluation.bench import Evaluation, Row, sheet_names
+from vswap_toybox.evaluation.pages import write_page
 from vswap_toybox.evaluation.scoring import FIGURES
 from vswap_toybox.evaluation.suites import suite_named
 
@@ -50,22 +49,12 @@ def write_results(asked: Evaluation, rows: Mapping[str, list[Row]]) -> dict[str,
 
 
 def _write_page(asked: Evaluation, data: Mapping[str, Any]) -> None:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["figure"] = figure
-    template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     clips = [
         [(name, data["methods"][name]["clips"][index]) for name in data["methods"]] for index in range(asked.clips)
     ]
-    facts = {"asked": asked, "summary": suite_named(asked.suite).summary, "methods": data["methods"]}
-    page = template.render(**facts, clips=clips, names=sheet_names(asked.methods), figures=FIGURES, units=UNITS)
-    (asked.out / "index.html").write_text(page, "utf-8")
-
-
-def figure(value: float | None, digits: int = 3) -> str:
-    """As it is shown: a few digits, a dash for what is undefined."""
-    return "-" if value is None else f"{value:.{digits}g}" if abs(value) < 1 else f"{value:.2f}"
+    facts = {"asked": asked, "summary": suite_named(asked.suite).summary, "methods": data["methods"], "clips": clips}
+    facts |= {"names": sheet_names(asked.methods), "figures": FIGURES, "units": UNITS}
+    write_page(asked.out / "index.html", "page.html.j2", **facts)
 
 
 def _defined(rows: Sequence[Row], name: str) -> list[float]:

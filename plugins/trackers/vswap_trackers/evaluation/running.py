@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from vswap_evaluation.rows import keep_row, kept_row
 from vswap_kernel.encode import write_png
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import Video
@@ -133,7 +133,7 @@ class _Bench:
         key = hashlib.sha256(f"{REVISION} {self._asked.mode} {self._digest} {key}".encode()).hexdigest()
         stem = f"{_file_name(contender.name)}-{_file_name(self._clip.name)}-{key[:12]}"
         kept, picture = (self._asked.out / "rows" / f"{stem}.{suffix}" for suffix in ("json", "png"))
-        if picture.is_file() and (row := _read(kept, key)) is not None:
+        if picture.is_file() and (row := kept_row(kept, key)) is not None:
             return row
         count, frames = len(self._questions.queries.names), len(self._video)
         row = dict.fromkeys((*FIGURES, *DETAILS)) | {"points": count, "frames": frames, "seconds": None}
@@ -149,7 +149,7 @@ class _Bench:
         row["points_frames_per_s"] = round(count * frames / max(found.seconds, 1e-9), 1)
         row["peak_mb"] = None if found.peak_mb is None else round(found.peak_mb, 1)
         write_png(picture, strip(self._video, self._truth, self._questions, found.tracks))
-        _write(kept, json.dumps({"key": key, "row": row}))
+        keep_row(kept, key, row)
         return row
 
     def _tracked(self, contender: Contender, progress: Callable[[float], None]) -> Measured:
@@ -167,18 +167,3 @@ class _Bench:
 def _file_name(name: str) -> str:
     """A part of a file name; names of clips come from files that others wrote."""
     return re.sub(r"[^A-Za-z0-9_-]+", "_", name)[:60]
-
-
-def _read(path: Path, key: str) -> Row | None:
-    try:
-        data: Mapping[str, Any] = json.loads(path.read_text())
-        return dict(data["row"]) if data["key"] == key else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def _write(path: Path, text: str) -> None:
-    """Whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)

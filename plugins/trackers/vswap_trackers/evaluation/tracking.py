@@ -15,12 +15,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
 from typing import Any, Protocol
 
+from vswap_evaluation.processes import end_with_parent
 from vswap_kernel.api import Context
 from vswap_kernel.config import Chosen
 from vswap_kernel.errors import PluginError, VswapError
@@ -106,7 +106,7 @@ def measure(trial: Trial, progress: Progress) -> Measured:
 def _alone(trial: Trial, pipe: Connection) -> None:
     """What the process does."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-    _end_with_parent()
+    end_with_parent()
     sys.stdout.flush()
     os.dup2(2, 1)  # what a tracker prints must not get into the JSON
     try:
@@ -192,15 +192,3 @@ class _Memory:
         except OSError:
             return None
         return int(found[1]) * 1024 if found else None
-
-
-def _end_with_parent() -> None:
-    """The process would otherwise track on when its parent is killed."""
-    parent = parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()

@@ -1,0 +1,1 @@
+"""`vswap eval canonical`: drags carried by canonicals, against where they truly go."""

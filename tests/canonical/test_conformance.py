@@ -44,3 +44,8 @@ class TestFlowOfThePlace(CanonicalConformance):
 class TestDeformationField(CanonicalConformance):
     component = "deformation-field"
     options = {"steps": 10, "layers": 4}
+
+
+class TestLayeredAtlas(CanonicalConformance):
+    component = "layered-atlas"
+    options = {"iterations": 5, "registrations": 1}

@@ -58,7 +58,7 @@ def strip() -> tuple[Video, Masks, PointTracks]:
     for frame in range(FRAMES):
         place = straight(np.stack([x, y], -1).astype(np.float64), frame)
         inside = (abs(place) < HALF).all(-1)
-        at = (place + (50, 20)).astype(np.float32)
+        at = (place + np.array([50, 20])).astype(np.float32)
         shown = np.where(inside, cv2.remap(skin, at[..., 0], at[..., 1], cv2.INTER_LINEAR), ground)
         frames.append(np.repeat(shown[..., None], 3, -1).astype(np.uint8))
         masks.append(inside * np.uint8(255))
@@ -74,7 +74,7 @@ def fit(
     scratch, out = folder / "scratch", folder / "out"
     for each in (scratch, out):
         each.mkdir(parents=True, exist_ok=True)
-    settings = DeformationFieldOptions.model_validate({"steps": 120} | options)
+    settings = DeformationFieldOptions.model_validate({"steps": 90} | options)
     canonical = DeformationField(settings, Context(scratch, seed=seed))
     canonical.fit(video, masks, tracks, out)
     return canonical, out
@@ -176,9 +176,7 @@ def test_what_is_written_says_how_good_it_is(fitted: Path) -> None:
 def test_one_seed_gives_the_same_bytes_and_another_one_others(
     strip: tuple[Video, Masks, PointTracks], tmp_path: Path
 ) -> None:
-    outs = [
-        fit(tmp_path / str(index), *strip, seed=seed, steps=10)[1] for index, seed in enumerate((3, 3, 4))
-    ]
+    outs = [fit(tmp_path / str(index), *strip, seed=seed, steps=10)[1] for index, seed in enumerate((3, 3, 4))]
     first, second, other = ({file.name: file.read_bytes() for file in out.iterdir()} for out in outs)
     assert first == second
     assert first["deformation.safetensors"] != other["deformation.safetensors"]

@@ -11,12 +11,15 @@ import numpy as np
 from safetensors.torch import load_file
 
 from vswap_canonical.flow_pairs import FlowPairs
+from vswap_canonical.layered_atlas import LayeredAtlas
 from vswap_canonical.reference_checkpoint import REFERENCE_NAMES, read_reference_checkpoint, settings_of_reference
 from vswap_canonical.reference_losses import WEIGHTS, ReferenceClip, inverse_loss, reference_losses, total_loss
 from vswap_canonical.reference_propagation import carry_points, forward_jacobian, reference_displacement
 from vswap_canonical.reference_render import ReferenceGrid
 from vswap_canonical.reference_training import ReferenceTraining
-from vswap_kernel.types import PointEdit, PointTracks
+from vswap_canonical.register import LayeredAtlasOptions
+from vswap_kernel.api import Context
+from vswap_kernel.types import PointEdit, PointTracks, Video
 
 FORWARD = 2e-5  # the recordings' own tolerance for a single forward
 PIXELS = 1e-3  # of the same, magnified by half the frame's size
@@ -188,6 +191,30 @@ def test_an_edit_becomes_a_displacement_of_the_tracks(networks, recorded, grid, 
     assert (off <= rounding_slack(carried, recorded).numpy()[visible] + 1e-3).all()
     still = [i for i in range(len(names)) if i not in index]
     assert not field.delta[:, still].any()
+
+
+def test_the_component_reads_the_checkpoint_and_moves_points_as_the_reference_does(
+    golden, recorded, grid, asked, names, carried, tmp_path
+):
+    tensors, about = recorded
+    moved, keyframe = about["target_order"], about["keyframe"]
+    index = [names.index(name) for name in moved]
+    xy = tensors["tracks_in"].numpy().copy()
+    xy[keyframe, index] = asked[0].numpy()
+    seen = np.ones(xy.shape[:2], bool)
+    tracks = PointTracks(names, xy, seen, seen.astype(np.float32), grid.size)
+    edit = PointEdit(keyframe, dict(zip(moved, map(tuple, asked[1].tolist()), strict=True)))
+    video = Video(np.zeros((grid.frames, *grid.size[::-1], 3), np.uint8), 8.0)
+
+    options = LayeredAtlasOptions(preset="reference", weights=golden / "atlas_tiny.pth")
+    atlas = LayeredAtlas(options, Context(tmp_path))
+    atlas.fit(video, None, tracks, tmp_path)
+    field = atlas.propagate(tmp_path, tracks, edit)
+
+    visible = (tensors["alpha"] > 0.5).numpy()
+    np.testing.assert_array_equal(field.valid[:, index], visible)
+    off = np.abs((xy + field.delta)[:, index] - tensors["tracks_out"][:, index].numpy())[visible]
+    assert (off <= rounding_slack(carried, recorded).numpy()[visible] + 1e-3).all()
 
 
 def test_the_losses_of_one_batch(networks, batch, recorded):

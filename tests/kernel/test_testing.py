@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import known_answers
+import small_plugin
 from vswap_kernel.api import ComponentSpec, Options
 from vswap_kernel.errors import ConfigError, InputError
 from vswap_kernel.registry import Registry
 from vswap_kernel.testing import CheckOutcome, checks, run_checks, running
 from vswap_kernel.testing.asking import Maker
 from vswap_kernel.testing.cases import patch
+from vswap_kernel.testing.tried import Tried
 from vswap_kernel.types import PointTracks
 
 
@@ -120,6 +123,43 @@ def test_expected_failures_are_strict(registry: Registry) -> None:
 def test_options_may_be_made_for_the_case(registry: Registry) -> None:
     outcomes = run_checks("masks", "known", lambda case, folder: {"fault": "short" * folder.is_dir()}, registry)
     assert "check_masks_shape" in _failed(outcomes)
+
+
+def test_what_is_lent_is_given_to_the_component_and_lent_what_it_accepts(tmp_path: Path) -> None:
+    small_plugin.calls.clear()
+    registry = Registry()
+    assert registry.add(lambda: small_plugin, "small", "vswap-small", "1.0").status == "ok"
+    lends = {"embedder": {"name": "borrowing"}, "backbone": {"name": "little"}}
+    tried = Tried(registry.get("tracker", "borrowing"), registry, {}, lends)
+    tracks = tried.make(patch(), tmp_path).track(patch().video, patch().queries)
+    assert len(tracks) == 8
+    assert small_plugin.calls["backbone"] == 1
+
+
+@pytest.mark.parametrize(
+    ("lends", "says"),
+    [
+        ({}, "'borrowing' takes a component of the family embedder: lend it one"),
+        ({"embedder": {"name": "borrowing"}}, "'borrowing' takes a component of the family backbone: lend it one"),
+    ],
+)
+def test_a_component_that_is_lent_too_little_is_skipped_with_the_reason(lends: dict[str, Any], says: str) -> None:
+    registry = Registry()
+    registry.add(lambda: small_plugin, "small", "vswap-small", "1.0")
+    outcomes = run_checks("tracker", "borrowing", registry=registry, lends=lends)[1:]
+    assert {(outcome.status, outcome.message) for outcome in outcomes} == {("skipped", says)}
+
+
+def test_a_tracker_of_one_kind_of_points_is_tried_on_those_alone(registry: Registry, tmp_path: Path) -> None:
+    component = registry.get("tracker", "known")
+    only = replace(component, spec=replace(component.spec, capabilities=("only:corners",)))
+    tried, case = Tried(only, registry, {}, {}), patch()
+    by_name = {each.run.__name__: each for each in checks.CHECKS["tracker"]}
+    shape, thousand = by_name["check_tracker_shape"], by_name["check_tracker_thousand_points"]
+    assert tried.why_not(shape, case, tmp_path) == "it finds points of the kind corners alone"
+    corners = replace(case, points="corners")
+    assert tried.why_not(shape, corners, tmp_path) == ""
+    assert tried.why_not(thousand, corners, tmp_path) == "it finds points of the kind corners alone"
 
 
 def test_an_unknown_component_names_the_near_ones(registry: Registry) -> None:

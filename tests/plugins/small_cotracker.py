@@ -1,7 +1,8 @@
-"""A stand-in for the package `cotracker` with the signatures recorded of its version 3.0: a small real tracker.
+"""A stand-in for the package `cotracker` with the signatures recorded of its version 3.0: small real trackers.
 
-It is not CoTracker, which is no part of this repository and isn't on PyPI: points move as the brightest spot does,
-times the one weight `gain`. It refuses video and queries of other shapes than the real one takes.
+It is not CoTracker, which is no part of this repository and isn't on PyPI. It refuses video and queries of other shapes
+than the real one takes. What follows the points is one of two: `Spot`, by which all points move as the brightest spot
+does, exactly; and `Matcher`, which follows each point on any video, roughly.
 """
 
 from __future__ import annotations
@@ -12,41 +13,81 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import small_matcher
+
 
 class Spot(nn.Module):
-    def __init__(self, window_len: int) -> None:
+    """Points move as the brightest spot does, times the one weight `gain`."""
+
+    def __init__(self) -> None:
         super().__init__()
-        self.window_len = window_len
         self.gain = nn.Parameter(torch.zeros(()))
 
-    def forward(self, video: Tensor) -> tuple[Tensor, Tensor]:
-        """Places [T, 2] of the spot, and whether it is there [T]."""
-        assert video.dtype == torch.float32
-        assert video.ndim == 5
-        assert video.shape[0] == 1
-        assert video.shape[2] == 3
-        grey = video[0].mean(dim=1)
-        brightest, index = grey.flatten(1).max(dim=1)
-        width = grey.shape[2]
-        return torch.stack([index % width, index // width], dim=1).float(), brightest > 200
+    def begin(self, xy: Tensor) -> None:
+        """Points that will be set at xy [N, 2], each in a frame of its own."""
+        self.xy, self.at_query = xy, torch.zeros_like(xy)
+
+    def advance(self, frame: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        """Places [N, 2] in the next frame [3, H, W] in 0..255, and where points are seen [N]; those `new` [N] are set
+        in it."""
+        grey = frame.mean(dim=0)
+        brightest, index = grey.flatten().max(dim=0)
+        spot = torch.stack([index % grey.shape[1], index // grey.shape[1]]).float()
+        self.at_query = torch.where(new[:, None], spot, self.at_query)
+        return self.xy + self.gain * (spot - self.at_query), (brightest > 200).expand(len(self.xy))
 
 
-def follow(gain: Tensor, spot: Tensor, seen: Tensor, queries: Tensor) -> tuple[Tensor, Tensor]:
+class Matcher(nn.Module):
+    """Points are sought by what they look like; the weight `gain` makes their contrast."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.zeros(()))
+
+    def begin(self, xy: Tensor) -> None:
+        self.xy, self.filters = xy, small_matcher.filters()
+        self.key = xy.new_zeros(len(xy), small_matcher.CHANNELS)
+        self.state = xy.new_zeros(len(xy), small_matcher.STATE)
+
+    def advance(self, frame: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
+        maps = small_matcher.described(frame * self.gain / 255, self.filters)
+        size = (frame.shape[2], frame.shape[1])
+        self.state = small_matcher.advanced(maps, size, self.key, self.state)
+        if new.any():
+            self.key = torch.where(new[:, None], small_matcher.read(maps, self.xy), self.key)
+            self.state = torch.where(new[:, None], small_matcher.begun(self.xy, self.key), self.state)
+        return self.state[:, :2], self.state[:, 4] > 0
+
+
+def follow(follower: Any, frames: Tensor, first: int, queries: Tensor) -> tuple[Tensor, Tensor]:
+    """Places [T, N, 2] and where points are seen [T, N] in frames [T, 3, H, W], the first of which has number `first`;
+    queries [N, 3]. Before its query a point stands still there."""
+    answers = []
+    for number, frame in enumerate(frames, first):
+        xy, seen = follower.advance(frame, queries[:, 0] == number)
+        answers.append((torch.where((number < queries[:, 0])[:, None], queries[:, 1:], xy), seen))
+    return torch.stack([xy for xy, _ in answers]), torch.stack([seen for _, seen in answers])
+
+
+def check(video: Tensor, queries: Tensor) -> None:
+    assert video.dtype == torch.float32
+    assert video.ndim == 5
+    assert video.shape[0] == 1
+    assert video.shape[2] == 3
     assert queries.ndim == 3
     assert queries.shape[0] == 1
     assert queries.shape[2] == 3
-    frame = queries[0, :, 0].long().clamp(max=len(spot) - 1)
-    tracks = queries[0, :, 1:] + gain * (spot[:, None] - spot[frame])
-    return tracks[None], seen[:, None].expand(-1, queries.shape[1])[None]
 
 
 class CoTrackerPredictor(nn.Module):
+    follower: Any = Spot
+
     def __init__(self, checkpoint: str | None, offline: bool = True, v2: bool = False, window_len: int = 60) -> None:
         super().__init__()
         assert checkpoint is None
         assert offline
         assert not v2
-        self.model = Spot(window_len)
+        self.model = self.follower()
 
     def forward(
         self,
@@ -57,23 +98,24 @@ class CoTrackerPredictor(nn.Module):
         grid_query_frame: int = 0,
         backward_tracking: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """tracks [B, T, N, 2] and visibility bool [B, T, N]; before a query the point stands still there."""
+        """tracks [B, T, N, 2] and visibility bool [B, T, N]."""
         assert queries is not None
-        tracks, seen = follow(self.model.gain, *self.model(video), queries)
-        before = torch.arange(video.shape[1])[:, None] < queries[0, :, 0]
-        if not backward_tracking:
-            tracks = torch.where(before[None, ..., None], queries[:, None, :, 1:], tracks)
-        return tracks, seen
+        assert not backward_tracking
+        check(video, queries)
+        self.model.begin(queries[0, :, 1:])
+        tracks, seen = follow(self.model, video[0], 0, queries[0])
+        return tracks[None], seen[None]
 
 
 class CoTrackerOnlinePredictor(nn.Module):
+    follower: Any = Spot
+
     def __init__(self, checkpoint: str | None, offline: bool = False, v2: bool = False, window_len: int = 16) -> None:
         super().__init__()
         assert checkpoint is None
         assert not v2
-        self.model = Spot(window_len)
+        self.model = self.follower()
         self.step = window_len // 2
-        self.queries: Any = None
 
     def forward(
         self, video_chunk: Tensor, is_first_step: bool = False, queries: Tensor | None = None, grid_size: int = 5
@@ -82,24 +124,31 @@ class CoTrackerOnlinePredictor(nn.Module):
         assert video_chunk.shape[1] == 2 * self.step
         if is_first_step:
             assert queries is not None
-            self.queries = queries
-            self.spot, self.seen = torch.zeros(0, 2), torch.zeros(0, dtype=torch.bool)
+            check(video_chunk, queries)
+            self.queries = queries[0]
+            self.model.begin(self.queries[:, 1:])
+            self.tracks, self.seen = torch.zeros(0, len(self.queries), 2), torch.zeros(0, len(self.queries)) > 0
             return None, None
-        spot, seen = self.model(video_chunk)
-        known = len(self.spot)
+        frames, known = video_chunk[0], len(self.tracks)
         if known:
-            assert torch.equal(self.spot[-self.step :], spot[: self.step]), "chunks must start one step later each"
-            spot, seen = spot[self.step :], seen[self.step :]
-        self.spot, self.seen = torch.cat([self.spot, spot]), torch.cat([self.seen, seen])
-        return follow(self.model.gain, self.spot, self.seen, self.queries)
+            assert torch.equal(self.last, frames[: self.step]), "chunks must start one step later each"
+            frames = frames[self.step :]
+        self.last = video_chunk[0, self.step :].clone()
+        tracks, seen = follow(self.model, frames, known, self.queries)
+        self.tracks, self.seen = torch.cat([self.tracks, tracks]), torch.cat([self.seen, seen])
+        return self.tracks[None], self.seen[None]
 
 
-def checkout(folder: Path) -> Path:
+def checkout(folder: Path, follower: str = "Spot") -> Path:
     """A checkout of the package: `cotracker.predictor`, and hubconf.py."""
     package = folder / "cotracker"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "predictor.py").write_text("from small_cotracker import CoTrackerOnlinePredictor, CoTrackerPredictor\n")
+    classes = [
+        f"class {name}(small_cotracker.{name}):\n    follower = small_cotracker.{follower}\n"
+        for name in ("CoTrackerOnlinePredictor", "CoTrackerPredictor")
+    ]
+    (package / "predictor.py").write_text("import small_cotracker\n" + "".join(classes))
     (folder / "hubconf.py").write_text(
         "from cotracker.predictor import CoTrackerOnlinePredictor, CoTrackerPredictor\n"
         "def cotracker3_offline(*, pretrained=True, **kwargs):\n"

@@ -19,9 +19,7 @@ from small_cotracker import checkout
 from tiny_onnx import spot_video
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError, MissingExtraError
-from vswap_kernel.testing.case import Case
 from vswap_kernel.testing.running import discover
-from vswap_kernel.testing.suite import TrackerConformance
 from vswap_kernel.types import FloatArray, PointQueries, PointTracks
 from vswap_trackers.cotracker import CoTracker
 from vswap_trackers.cotracker_package import preflight, tell_licence
@@ -139,20 +137,3 @@ def test_the_licence_is_told_once_a_run_and_in_the_spec(tmp_path: Path, caplog: 
         "tracker cotracker: CoTracker's code and weights are under CC-BY-NC 4.0: no commercial use"
     ]
     assert "CC-BY-NC-4.0" in discover().get("tracker", "cotracker").spec.licence
-
-
-@pytest.mark.usefixtures("installed")
-class TestOffline(TrackerConformance):
-    """On the kit's case alone: a tracker of the brightest spot knows nothing of subjects."""
-
-    component = "cotracker"
-    cases = ("patch",)
-    mode = "offline"
-
-    def options_for(self, case: Case, folder: Path) -> dict[str, Any]:
-        # short windows: what a window takes is not what the kit looks for
-        return {"weights": weights(folder), "mode": self.mode, "window": 16, "overlap": 4}
-
-
-class TestOnline(TestOffline):
-    mode = "online"

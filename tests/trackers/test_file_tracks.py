@@ -120,10 +120,6 @@ def test_no_points_read_nothing(tmp_path: Path) -> None:
 
 class TestFile(TrackerConformance):
     component = "file"
-    expected_failures = {
-        "check_tracker_extremes[patch]": "a file has the points of its own case and no others",
-        "check_tracker_flat_memory[patch]": "nor has it other frames",
-    }
 
     def options_for(self, case: Case, folder: Path) -> dict[str, Any]:
         truth, path = case.tracks, folder / "truth.json"

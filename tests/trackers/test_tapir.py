@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +15,6 @@ from tiny_onnx import spot_video
 from tiny_tapir import PATIENCE, tapir_files
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
-from vswap_kernel.testing.case import Case
-from vswap_kernel.testing.suite import TrackerConformance
 from vswap_kernel.types import FloatArray, PointQueries, PointTracks, Video
 from vswap_trackers.options_models import TapirOptions
 from vswap_trackers.tapir import Tapir, preflight
@@ -100,13 +97,3 @@ def test_files_of_another_kind_are_told_before_the_run(changes: dict[str, str], 
 
 def test_good_files_pass_the_preflight(tmp_path: Path) -> None:
     preflight(TapirOptions.model_validate(tapir_files(tmp_path, "7")), Facts(8, SIZE, ("a",)))
-
-
-class TestTapir(TrackerConformance):
-    """On the kit's case alone: a tracker of the brightest spot knows nothing of subjects."""
-
-    component = "tapir"
-    cases = ("patch",)
-
-    def options_for(self, case: Case, folder: Path) -> dict[str, Any]:
-        return tapir_files(folder, "128", {"patience = {5.5}": "patience = {99}"})

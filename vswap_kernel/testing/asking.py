@@ -46,14 +46,16 @@ NEEDS = {"canonical": "edit", "swapper": "cutout"}
 
 @dataclass(frozen=True)
 class Maker:
-    """Makes the component under test afresh: `make` takes an empty folder, the scratch of its `Context`."""
+    """Makes the component under test afresh: `make` takes an empty folder, the scratch of its `Context`; `by_case`, it
+    takes the case that is asked (in its number of frames, with its points) before it."""
 
     family: str
-    make: Callable[[Path], Any]
+    make: Callable[..., Any]
+    by_case: bool = False
 
     def prepare(self, case: Case, scratch: Path) -> Path:
         """A new folder in `scratch` with the work that the kernel keeps for a canonical or a swapper."""
-        component: Any = self.make(_new(scratch))
+        component: Any = self._made(case, scratch)
         protocol, folder = _FAMILIES[self.family][0], _new(scratch)
         assert isinstance(component, protocol), f"expected the methods of {protocol.__name__}, got {component!r}"
         if self.family == "canonical":
@@ -66,9 +68,12 @@ class Maker:
         """What a new component says, of its family's type. A swapper's targets are the tracks less the dropped ones."""
         prepared = prepared or self.prepare(case, scratch)
         _, wanted, ask = _FAMILIES[self.family]
-        got = ask(self.make(_new(scratch)), case, prepared)
+        got = ask(self._made(case, scratch), case, prepared)
         assert isinstance(got, wanted), f"expected {wanted.__name__} as the answer, got {type(got).__name__}"
         return got
+
+    def _made(self, case: Case, scratch: Path) -> Any:
+        return self.make(case, _new(scratch)) if self.by_case else self.make(_new(scratch))
 
 
 def _new(scratch: Path) -> Path:

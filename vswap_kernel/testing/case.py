@@ -27,6 +27,8 @@ class Case:
         cutout: a picture of another subject with the same point names, facing as the source subject does at rest.
         answer: the same scene and motion with that other subject: the exact answer of a swap.
         edit, displacement: a drag, and where it truly goes in every frame.
+        points: of what kind the points are, where they are of one that some trackers find alone: "coco-joints" for
+            those with the capability "only:coco-joints".
     """
 
     name: str
@@ -38,3 +40,4 @@ class Case:
     answer: SwapResult | None = None
     edit: PointEdit | None = None
     displacement: DisplacementField | None = None
+    points: str = ""

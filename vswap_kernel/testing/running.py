@@ -6,23 +6,21 @@ import copy
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from pkgutil import resolve_name
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from vswap_kernel.api import API_VERSION, CaseSpec, ComponentSpec, Context
+from vswap_kernel.api import API_VERSION, CaseSpec, ComponentSpec
 from vswap_kernel.errors import InputError
 from vswap_kernel.hooks import FAMILIES
-from vswap_kernel.registry import Component, Registry
-from vswap_kernel.testing.asking import NEEDS, Maker
+from vswap_kernel.registry import Registry
+from vswap_kernel.testing.asking import Maker
 from vswap_kernel.testing.case import Case
-from vswap_kernel.testing.checks import CHECKS, Check
-
-Options = Mapping[str, Any] | Callable[[Case, Path], Mapping[str, Any]]
-"""Option values; or a function of the case and a folder, for components that read files."""
+from vswap_kernel.testing.checks import CHECKS, Listed
+from vswap_kernel.testing.tried import Options, Tried
 
 discover = cache(Registry.discover)
 _made: Callable[[str], Case] = cache(lambda factory: resolve_name(factory)())
@@ -64,29 +62,26 @@ def load_cases(registry: Registry) -> dict[str, CaseSpec]:
     return {spec.name: spec for spec in (CaseSpec("patch", "vswap_kernel.testing.cases:patch"), *found)}
 
 
-def trials(component: Component, options: Options, cases: Mapping[str, CaseSpec]) -> dict[str, Callable[[Path], None]]:
+def trials(tried: Tried, cases: Mapping[str, CaseSpec]) -> dict[str, Callable[[Path], None]]:
     """By "check[case]": what runs it, given an empty folder, and raises AssertionError or Skipped."""
-    runs: dict[str, Callable[[Path], None]] = {"check_spec": lambda _: check_spec(component.spec)}
-    for check, once, capability in CHECKS[component.family]:
-        for case in list(cases.values())[: 1 if once else None]:
-            runs[f"{check.__name__}[{case.name}]"] = partial(_run, check, capability, component, options, case)
+    runs: dict[str, Callable[[Path], None]] = {"check_spec": lambda _: check_spec(tried.component.spec)}
+    for check in CHECKS[tried.component.family]:
+        for case in list(cases.values())[: 1 if check.once else None]:
+            runs[f"{check.run.__name__}[{case.name}]"] = partial(_run, check, tried, case)
     return runs
 
 
-def _run(check: Check, capability: str, component: Component, options: Options, source: CaseSpec, folder: Path) -> None:
-    spec, need = component.spec, NEEDS.get(component.family, "name")
+def _run(check: Listed, tried: Tried, source: CaseSpec, folder: Path) -> None:
     case = copy.deepcopy(_made(source.factory))  # a component may spoil its own
-    for reason, holds in {
-        f"not installed: {', '.join(component.missing)}; run: {spec.install}": component.missing,
-        f"only for the capability {capability!r}": capability and capability not in spec.capabilities,
-        "the kit has no backbone": "backbone" in spec.accepts,
-        f"the case has no {need}": getattr(case, need) is None,
-    }.items():
-        if holds:
-            raise Skipped(reason)
-    (folder / "options").mkdir()
-    values = spec.options.model_validate(options(case, folder / "options") if callable(options) else options)
-    check(Maker(component.family, lambda scratch: component.create(values, Context(scratch))), case, folder)
+    (folder / "asking").mkdir()
+    if reason := tried.why_not(check, case, folder / "asking"):
+        raise Skipped(reason)
+
+    def make(asked: Case, scratch: Path) -> Any:
+        """For the frames and points asked; the rest of the truth is the case's own, whatever the check withholds."""
+        return tried.make(replace(case, video=asked.video, queries=asked.queries, tracks=asked.tracks), scratch)
+
+    check.run(Maker(tried.component.family, make, by_case=True), case, folder)
 
 
 def run_checks(
@@ -95,8 +90,14 @@ def run_checks(
     options: Options | None = None,
     registry: Registry | None = None,
     expected_failures: Mapping[str, str] | None = None,
+    lends: Options | None = None,
 ) -> list[CheckOutcome]:
-    """Every check of a component, on every case. `expected_failures`: "check[case]" to reason.
+    """Every check of a component, on every case.
+
+    Args:
+        family, name, options, lends: see `Tried`.
+        registry: by default that of what is installed.
+        expected_failures: "check[case]" to reason.
 
     Raises:
         VswapError: no such component, or it has options without a default and `options` doesn't give them.
@@ -106,7 +107,7 @@ def run_checks(
     required = {key for key, x in component.spec.options.model_fields.items() if x.is_required()}
     if not callable(options) and required - (options or {}).keys():
         raise InputError(f"{family} {name!r} can't be checked without its options {', '.join(sorted(required))}")
-    runs = trials(component, options or {}, load_cases(registry)).items()
+    runs = trials(Tried(component, registry, options or {}, lends or {}), load_cases(registry)).items()
     return [_outcome(key, run, (expected_failures or {}).get(key, "")) for key, run in runs]
 
 

@@ -14,14 +14,18 @@ from typing import Any
 
 import pytest
 
+from vswap_kernel.api import CaseSpec
 from vswap_kernel.testing.case import Case
 from vswap_kernel.testing.running import Skipped, discover, load_cases, trials
+from vswap_kernel.testing.tried import Tried
 
 
 class _Conformance:
     family, component = "", ""
     options: Mapping[str, Any] = {}
+    lends: Mapping[str, Any] = {}
     cases: tuple[str, ...] = ()
+    own_cases: tuple[CaseSpec, ...] = ()
     expected_failures: Mapping[str, str] = {}
 
     def __init_subclass__(cls, family: str = "") -> None:
@@ -31,10 +35,15 @@ class _Conformance:
         """Override for options that depend on the case (files that the component reads)."""
         return self.options
 
+    def lends_for(self, case: Case, folder: Path) -> Mapping[str, Any]:
+        """Override where the options of what is lent depend on the case, or name files."""
+        return self.lends
+
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        known = load_cases(discover())
-        chosen = {name: known[name] for name in self.cases or known}
-        runs = trials(discover().get(self.family, self.component), self.options_for, chosen)
+        known = {spec.name: spec for spec in self.own_cases} | load_cases(discover())
+        component = discover().get(self.family, self.component)
+        tried = Tried(component, discover(), self.options_for, self.lends_for)
+        runs = trials(tried, {name: known[name] for name in self.cases or known})
         unknown = self.expected_failures.keys() - runs.keys()
         assert not unknown, f"{type(self).__name__}.expected_failures: no such checks: {', '.join(sorted(unknown))}"
         excuses = {key: [pytest.mark.xfail(strict=True, reason=why)] for key, why in self.expected_failures.items()}

@@ -62,7 +62,7 @@ def paint(
 
 
 def picture_psnr(video: Video, regions: Regions, deformation: Deformation, picture: CanonicalPicture) -> float:
-    """PSNR in dB of the frames given back from the picture, over the subject's pixels; infinite where they are equal."""
+    """PSNR in dB of the frames given back from the picture, over the subject's pixels; infinite if equal."""
     squares, count = 0.0, 0
     for t in _evenly(len(video)):
         y, x = np.nonzero(regions.at(t))
@@ -78,7 +78,7 @@ def picture_psnr(video: Video, regions: Regions, deformation: Deformation, pictu
 
 
 def _evenly(frames: int) -> list[int]:
-    return np.unique(np.linspace(0, frames - 1, _FRAMES).round().astype(int)).tolist()
+    return sorted({round(frame) for frame in np.linspace(0, frames - 1, _FRAMES).tolist()})
 
 
 def _sampled(image: FloatArray, at: FloatArray) -> FloatArray:

@@ -1,8 +1,8 @@
 """Checkpoints of a deformation's training: one safetensors file, so that it is there whole or not at all.
 
-It holds what is learned, what was best so far, and Adam's two running means and step count of each parameter; as JSON in
-its header, the course of the training and a fingerprint of what it rests on. There is no generator state: each step's
-random choices come from the seed and its number.
+It holds what is learned, what was best so far, and Adam's two running means and step count of each parameter; as JSON
+in its header, the course of the training and a fingerprint of what it rests on. There is no generator state: the random
+choices of a step come from the seed and its number.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def write_checkpoint(
         tensors |= {f"optimiser/{name}/{kind}": value for kind, value in optimiser.state.get(parameter, {}).items()}
     partial = path.with_name(f".{path.name}.partial")
     about = json.dumps({"fingerprint": fingerprint, **asdict(course)})
-    save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, partial, {"training": about})
+    save_file(
+        {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, partial, {"training": about}
+    )
     partial.replace(path)
 
 
@@ -70,7 +72,11 @@ def read_checkpoint(
     model.load_state_dict({name: tensors[f"learned/{name}"] for name in model.state_dict()})
     best.update({name: tensors[f"best/{name}"] for name in best})
     state = {
-        index: {kind: tensors[key] for kind in ("step", "exp_avg", "exp_avg_sq") if (key := f"optimiser/{name}/{kind}") in tensors}
+        index: {
+            kind: tensors[key]
+            for kind in ("step", "exp_avg", "exp_avg_sq")
+            if (key := f"optimiser/{name}/{kind}") in tensors
+        }
         for index, (name, _) in enumerate(model.named_parameters())
     }
     state = {index: kinds for index, kinds in state.items() if kinds}

@@ -20,9 +20,9 @@ def carried_drags(
 
     Each is M_t(q) - M_t(p), with M_t the moving least squares of g_t^-1 . g_k on the subject (Schaefer et al., "Image
     Deformation Using Moving Least Squares", SIGGRAPH 2006, section 2.1): at each place, the affine map that fits the
-    deformation best around it (nearly a similarity where little is told, see `_PRIOR`). So a move over the subject goes with the parts under both of its ends; one that leaves
-    it, to where the deformation isn't trained, with the local frame of the subject's nearest place; and neither with
-    what swings on its own over less than `reach`.
+    deformation best around it (nearly a similarity where little is told, see `_PRIOR`). So a move over the subject goes
+    with the parts under both of its ends; one that leaves it, to where the deformation isn't trained, with the local
+    frame of the subject's nearest place; and neither with what swings on its own over less than `reach`.
 
     Args:
         deformation, places: what was fitted, and canonical places [S, 2] on the subject.
@@ -50,7 +50,7 @@ def _moving_least_squares(deformation: Deformation, places: Tensor, frame: int, 
     likely = torch.stack([whole[:, 0, 0] + whole[:, 1, 1], whole[:, 1, 0] - whole[:, 0, 1]], -1) / 2
     likely = nn.functional.pad(likely, (0, 2)).unsqueeze(1)  # [T, 1, 4]
     found = torch.einsum("tsi,nsic->tnc", everywhere, weighed) + prior * likely
-    solved = torch.linalg.solve(normal + torch.diag_embed(prior + _TINY), found.unsqueeze(-1))  # [T, N, 4, 1]
+    solved: Tensor = torch.linalg.solve(normal + torch.diag_embed(prior + _TINY), found.unsqueeze(-1))  # [T, N, 4, 1]
     return goal + (_columns(points - middle) @ solved).squeeze(-1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -17,7 +18,7 @@ from vswap_canonical.canonical_picture import paint, picture_psnr
 from vswap_canonical.deformation_drag import carried_drags
 from vswap_canonical.deformation_fit import DeformationFit, FitSettings
 from vswap_canonical.deformation_layers import Deformation
-from vswap_canonical.deformation_pairs import Pairs, flow_correspondences, track_correspondences
+from vswap_canonical.deformation_pairs import flow_correspondences, joined, track_correspondences
 from vswap_canonical.register import DeformationFieldOptions
 from vswap_canonical.subject_regions import Regions
 from vswap_kernel.api import Context
@@ -27,7 +28,8 @@ from vswap_kernel.types import BoolArray, DisplacementField, FloatArray, Masks, 
 
 _FIELD, _ABOUT, _PICTURE = "deformation.safetensors", "deformation.json", "canonical.png"
 _CAPTION = "The canonical frame: the subject of all frames, deformed to where it is in frame {reference}."
-_PLACES = 512  # of the subject, kept as what the field was trained on
+_TRACKS_SHARE = 1.0  # what the tracked points of two frames weigh in their first map, against the flow between them
+_PLACES = 256  # of the subject, kept as what the field was trained on
 _CHECKPOINT = "deformation-field.safetensors"
 _MOST_FRAMES_FLOW = 0.4  # share of the progress bar
 
@@ -35,10 +37,10 @@ _MOST_FRAMES_FLOW = 0.4  # share of the progress bar
 class DeformationField:
     """Canonical that learns an invertible deformation from every frame to one canonical frame, on a CPU.
 
-    Affine maps are fitted first, robustly and in closed form, to dense flow and tracks (`affine_start`); smooth coupling
-    layers then learn what they miss (`deformation_layers`), as long as that helps correspondences that are held out.
-    With masks only the subject's pixels count. Without masks it is those around the tracked points that move as most of
-    them and the points do.
+    Affine maps are fitted first, robustly and in closed form, to dense flow and tracks (`affine_start`); smooth
+    coupling layers then learn what those miss (`deformation_layers`), if held-out correspondences gain by it.
+    With masks only the subject's pixels count. Without masks it is those around the tracked points that move as most of them and
+    the points do.
     """
 
     def __init__(self, options: DeformationFieldOptions, context: Context) -> None:
@@ -60,9 +62,10 @@ class DeformationField:
         unit = max(1.0, float(np.ptp(inside, axis=0).max()) / 2)
         flow = flow_correspondences(video, regions, self._context.seed, self._flow_told)
         tracked = track_correspondences(tracks, reference)
-        maps, believed = affine_start((flow, tracked), len(video), reference, (centre[0], centre[1]), unit)
+        together = joined(flow, tracked, tracks, _TRACKS_SHARE)
+        maps, believed = affine_start(together, len(video), reference, (centre[0], centre[1]), unit)
         if masks is None:
-            flow = flow.believed(believed[0])
+            flow = flow.believed(believed[: len(flow), : flow.weight.shape[1]])
         options = self._options
         deformation = Deformation(torch.from_numpy(maps), reference, options.layers, options.knots)
         settings = FitSettings(options.steps, options.rigidity, options.steadiness, self._context.seed)
@@ -125,7 +128,7 @@ def reference_frame(regions: Regions, tracks: PointTracks) -> int:
     return int(np.where(2 * area >= area.max(), middle, np.inf).argmin())
 
 
-def _places_on(inside: FloatArray, deformation: Deformation, reference: int, seed: int) -> FloatArray:
+def _places_on(inside: NDArray[np.intp], deformation: Deformation, reference: int, seed: int) -> FloatArray:
     """Canonical places [S, 2] drawn from the subject's pixels (x, y) [P, 2] on the reference frame."""
     chosen = np.random.default_rng([seed, 2]).permutation(inside)[:_PLACES].astype(np.float32)
     with torch.no_grad():

@@ -10,21 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vswap_canonical.deformation_checkpoint import Course, read_checkpoint, write_checkpoint
 from vswap_canonical.deformation_layers import REACH, Deformation, inverse
 from vswap_canonical.deformation_pairs import Pairs
 
-_PAIRS, _POINTS = 64, 96  # of frames in a step, and places in each
-_STRETCHED = 16  # places in each of as many frames where the Jacobian is held
+_POINTS, _FEWEST_POINTS = 6144, 8  # places in a step, of all pairs of frames alike, and at least of each
+_STRETCHED = 1024  # places in a step where the Jacobian is held, in all frames alike
 _TIE = 3.0  # px off from where on a correspondence pulls less and less
 _HELD_EVERY = 6  # every so many pairs of frames are held out
 _CHECK_EVERY = 25  # steps
 _PATIENCE = 2  # checks without gain, then the learning rate is halved
 _GAIN = 0.005  # a smaller share isn't a gain
 _LAST_RATE = 1 / 16  # of the first learning rate: below it training stops
-_LEAN, _BEND, _JITTER = 0.3, 0.2, 1.0  # weights of the regularising terms
+_LEAN, _BEND, _JITTER = 0.05, 0.2, 1.0  # weights of the regularising terms
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,8 @@ class FitSettings:
     rigidity: float = 1.0
     steadiness: float = 1.0
     seed: int = 0
-    tracks: float = 0.5
-    learning_rate: float = 0.03
+    tracks: float = 0.1
+    learning_rate: float = 0.01
 
 
 class DeformationFit:
@@ -59,9 +60,9 @@ class DeformationFit:
     def run(
         self, checkpoint: Path | None = None, told: Callable[[int, int, str], None] = lambda done, total, note: None
     ) -> Course:
-        """Train until nothing is gained on the held-out correspondences or the steps are done, from the checkpoint where
-        there is one, and leave the deformation as it was at its best. What is resumed ends with the same bytes as what
-        wasn't interrupted."""
+        """Train until held-out correspondences gain nothing or the steps are done, from the checkpoint where there is
+        one, and leave the deformation as it was at its best. What is resumed ends with the same bytes as what wasn't
+        interrupted."""
         steps, fingerprint = self.settings.steps, self._fingerprint() if checkpoint else ""
         if checkpoint and checkpoint.exists():
             self.course = read_checkpoint(checkpoint, fingerprint, self.deformation, self.best, self.optimiser)
@@ -80,20 +81,21 @@ class DeformationFit:
     def figures(self, name: str) -> dict[str, float]:
         """{name_px, name_median_px}: mean and median of how far held-out correspondences are missed."""
         with torch.no_grad():
-            off, weight = self._off(self.held, slice(None), slice(None))
+            off, weight = self._off(self.held)
         missed = off[weight > 0]
         values = (missed.mean(), missed.median()) if len(missed) else (torch.zeros(()), torch.zeros(()))
         return {f"{name}_px": round(float(values[0]), 4), f"{name}_median_px": round(float(values[1]), 4)}
 
     def _check(self) -> None:
-        """Loss on what is held out; the best so far is kept, and the learning rate halved where it doesn't get better."""
+        """Loss on what is held out; the best is kept, and the learning rate halved where it doesn't get better."""
         course = self.course
         with torch.no_grad():
-            off, weight = self._off(self.held, slice(None), slice(None))
+            off, weight = self._off(self.held)
             loss = float((_robust(off) * weight).sum() / weight.sum().clamp(min=1e-9))
         if loss <= min(course.held, default=np.inf):
             self.best = {name: value.clone() for name, value in self.deformation.state_dict().items()}
-        course.stale = 0 if loss < (1 - _GAIN) * min(course.held, default=np.inf) else course.stale + 1
+        trained = course.held[1:]  # Adam's first steps may lose what the affine maps have, and win it back
+        course.stale = 0 if loss < (1 - _GAIN) * min(trained, default=np.inf) else course.stale + 1
         course.held.append(loss)
         if course.stale >= _PATIENCE:
             course.rate, course.stale = course.rate / 2, 0
@@ -111,22 +113,23 @@ class DeformationFit:
         total = self._stretch_loss(random) + self._jitter_loss()
         for pairs, share in ((self.flow, 1.0), (self.tracked, self.settings.tracks)):
             if len(pairs):
-                rows = random.permutation(len(pairs))[:_PAIRS]
-                off, weight = self._off(pairs, rows, random.permutation(pairs.weight.shape[1])[:_POINTS])
+                points = random.permutation(pairs.weight.shape[1])[: max(_FEWEST_POINTS, _POINTS // len(pairs))]
+                off, weight = self._off(pairs, points)
                 total = total + share * (_robust(off) * weight).sum() / weight.sum().clamp(min=1e-9)
         return total
 
-    def _off(self, pairs: Pairs, rows: object, points: object) -> tuple[Tensor, Tensor]:
+    def _off(self, pairs: Pairs, points: slice | NDArray[np.intp] = slice(None)) -> tuple[Tensor, Tensor]:
         """(pixels [B, M] by which carried places miss, weight [B, M])."""
-        source, target = torch.from_numpy(pairs.source[rows]), torch.from_numpy(pairs.target[rows])
-        start, end, weight = (torch.from_numpy(x[rows][:, points]) for x in (pairs.start, pairs.end, pairs.weight))
+        source, target = torch.from_numpy(pairs.source), torch.from_numpy(pairs.target)
+        start, end, weight = (torch.from_numpy(x[:, points]) for x in (pairs.start, pairs.end, pairs.weight))
         return (self.deformation.carry(start, source, target) - end).square().sum(-1).add(1e-6).sqrt(), weight
 
     def _stretch_loss(self, random: np.random.Generator) -> Tensor:
         """As rigid as possible: the Jacobian from the canonical frame to others near a similarity, and the layers' own
         near 1, on the subject and half its size around it."""
-        frames = random.integers(0, len(self.deformation.maps), _PAIRS)
-        places = random.uniform(-REACH, REACH, (_PAIRS, _STRETCHED, 2)).astype(np.float32)
+        count = len(self.deformation.maps)
+        frames = np.arange(count)
+        places = random.uniform(-REACH, REACH, (count, max(8, _STRETCHED // count), 2)).astype(np.float32)
         layers = self.deformation.stretch(torch.from_numpy(places), torch.from_numpy(frames))
         maps = self.deformation.maps[torch.from_numpy(frames), :, :2].unsqueeze(1)
         unlike, unturned = dissimilarity(inverse(maps) @ layers), distance_to_rotations(layers)
@@ -156,8 +159,8 @@ def dissimilarity(linear: Tensor) -> Tensor:
 
 
 def distance_to_rotations(linear: Tensor) -> Tensor:
-    """Squared Frobenius distance of maps [..., 2, 2] to the nearest rotation (the as-rigid-as-possible energy: Sorkine &
-    Alexa, "As-Rigid-As-Possible Surface Modeling", SGP 2007), in closed form for the plane."""
+    """Squared Frobenius distance of maps [..., 2, 2] to the nearest rotation (the as-rigid-as-possible energy: Sorkine
+    & Alexa, "As-Rigid-As-Possible Surface Modeling", SGP 2007), in closed form for the plane."""
     (a, b), (c, d) = (row.unbind(-1) for row in linear.unbind(-2))
     turn = ((a + d).square() + (c - b).square()).add(1e-12).sqrt() / 2
     return 2 * (turn - 1).square() + ((a - d).square() + (b + c).square()) / 2

@@ -89,7 +89,7 @@ class Deformation(nn.Module):
 
 def _spread_out(layer: int) -> float:
     """0, 1/2, 1/4, 3/4, 1/8, ...: angles in half turns, those of any first few layers far apart (van der Corput)."""
-    return sum(int(bit) / 2 ** (place + 1) for place, bit in enumerate(reversed(f"{layer:b}")))
+    return sum(float(bit) / 2.0 ** (place + 1) for place, bit in enumerate(reversed(f"{layer:b}")))
 
 
 def _basis(u: Tensor, count: int) -> Tensor:

@@ -51,8 +51,8 @@ class Pairs:
 
 
 def flow_correspondences(video: Video, regions: Regions, seed: int, told: Told = lambda done, total: None) -> Pairs:
-    """Places drawn from the subject's pixels and carried by dense flow (DIS), where the flow back agrees and what is met
-    is the subject too. Neighbouring frames, and frames 2, 4, 8 and 16 apart; both directions of a pair follow each
+    """Places drawn from the subject's pixels and carried by dense flow (DIS), where the flow back agrees and what is
+    met is the subject too. Neighbouring frames, and frames 2, 4, 8 and 16 apart; both directions of a pair follow each
     other. One pair of frames is held in memory at a time."""
     spans = [(t, t + gap) for gap in GAPS for t in range(0, len(video) - gap, max(1, gap // 2))]
     rows = np.zeros((2 * len(spans), _POINTS, 5), np.float32)
@@ -84,7 +84,23 @@ def track_correspondences(tracks: PointTracks, reference: int) -> Pairs:
     source, target = np.array(spans, np.int64).reshape(-1, 2).T
     weight = (tracks.visible[source] & tracks.visible[target]).astype(np.float32)
     pairs = Pairs(source, target, tracks.xy[source], tracks.xy[target], weight)
-    return pairs.chosen(weight.any(1))
+    return pairs.chosen(weight.sum(1) > 0)
+
+
+def joined(flow: Pairs, tracked: Pairs, tracks: PointTracks, share: float) -> Pairs:
+    """Both in one, with the tracks' places also beside the flow of the same two frames, where they weigh `share` of it.
+    The flow's pairs, and their places, come first."""
+    weight = (tracks.visible[flow.source] & tracks.visible[flow.target]).astype(np.float32)
+    weight *= share * flow.weight.sum(1, keepdims=True) / np.maximum(weight.sum(1, keepdims=True), 1)
+    beside = Pairs(flow.source, flow.target, tracks.xy[flow.source], tracks.xy[flow.target], weight)
+    parts = zip(*(vars(part).values() for part in (flow, beside, tracked)), strict=True)
+    source, target, *arrays = parts
+    rows = []
+    for first, second, other in arrays:
+        above = np.concatenate([first, second], axis=1)
+        missing = np.zeros((len(other), first.shape[1], *first.shape[2:]), np.float32)
+        rows.append(np.concatenate([above, np.concatenate([missing, other], axis=1)]))
+    return Pairs(np.concatenate([source[0], source[2]]), np.concatenate([target[0], target[2]]), *rows)
 
 
 def _box(region: BoolArray) -> tuple[slice, slice]:
@@ -99,7 +115,12 @@ def _box(region: BoolArray) -> tuple[slice, slice]:
 
 
 def _drawn(
-    ahead: FloatArray, back: FloatArray, here: BoolArray, there: BoolArray, corner: FloatArray, random: np.random.Generator
+    ahead: FloatArray,
+    back: FloatArray,
+    here: BoolArray,
+    there: BoolArray,
+    corner: FloatArray,
+    random: np.random.Generator,
 ) -> FloatArray:
     """[_POINTS, 5] rows (x, y, x', y', weight) of one flow [h, w, 2], drawn from the pixels where it holds."""
     height, width = here.shape

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -13,21 +14,67 @@ from vswap_canonical.atlas.drag import carried, shown
 from vswap_canonical.atlas.files import FILE, read_atlas, write_atlas
 from vswap_canonical.atlas.fit import AtlasFit, Settings
 from vswap_canonical.atlas.sheets import reconstruction_psnr, write_pictures
+from vswap_canonical.reference_checkpoint import read_reference_checkpoint
+from vswap_canonical.reference_fit import ReferenceAtlas, write_fitted
+from vswap_canonical.reference_render import ReferenceGrid
+from vswap_canonical.reference_training import ReferenceSchedule
 from vswap_canonical.register import LayeredAtlasOptions
 from vswap_canonical.smoothing import smoothed
 from vswap_kernel.api import Context
-from vswap_kernel.errors import StoreError
-from vswap_kernel.types import DisplacementField, FloatArray, Masks, PointEdit, PointTracks, Video
+from vswap_kernel.errors import ConfigError, StoreError
+from vswap_kernel.types import BoolArray, DisplacementField, FloatArray, Masks, PointEdit, PointTracks, Video
 
 _FLOW = 0.15
 """Of the progress bar."""
 _LEAST_REACH = 4.0
 """Pixels."""
+_ITERATIONS = 1500
+
+
+class _Atlas(Protocol):
+    def fit(self, video: Video, masks: Masks | None, tracks: PointTracks, out: Path, /) -> None: ...
+    def propagate(self, fitted: Path, tracks: PointTracks, edit: PointEdit, /) -> DisplacementField: ...
 
 
 class LayeredAtlas:
-    """Canonical after the Layered Neural Atlases of VideoSwap (Kasten et al., SIGGRAPH Asia 2021), made to be ready in
-    minutes on a processor.
+    """Canonical after the Layered Neural Atlases of VideoSwap (Kasten et al., SIGGRAPH Asia 2021).
+
+    The preset `fast` is `SplineAtlas`; `reference` is `ReferenceAtlas`, the networks and the propagation that
+    VideoSwap's recordings follow, trained (which takes hours) or read from the reference's checkpoint (`weights`).
+
+    Raises:
+        ConfigError: `weights` without `preset: reference`.
+    """
+
+    def __init__(self, options: LayeredAtlasOptions, context: Context) -> None:
+        reference = options.preset == "reference"
+        if options.weights is not None and not reference:
+            raise ConfigError(
+                "canonical.weights: a checkpoint of the reference is read under `preset: reference` alone"
+            )
+        self._weights = options.weights
+        self._atlas: _Atlas
+        if reference:
+            schedule = ReferenceSchedule() if options.iterations is None else ReferenceSchedule(options.iterations)
+            self._atlas = ReferenceAtlas(context, schedule)
+        else:
+            self._atlas = SplineAtlas(options, context)
+
+    def fit(self, video: Video, masks: Masks | None, tracks: PointTracks, out: Path, /) -> None:
+        """Write the fitted atlas, see the presets' classes. Raises what they raise."""
+        if self._weights is None:
+            self._atlas.fit(video, masks, tracks, out)
+        else:
+            grid = ReferenceGrid(video.size, len(video))
+            write_fitted(out, read_reference_checkpoint(self._weights), grid, {"weights": self._weights.name})
+
+    def propagate(self, fitted: Path, tracks: PointTracks, edit: PointEdit, /) -> DisplacementField:
+        """The moves of `edit` in every frame, see the presets' classes. Raises what they raise."""
+        return self._atlas.propagate(fitted, tracks, edit)
+
+
+class SplineAtlas:
+    """The preset `fast`: an atlas that is ready in minutes on a processor.
 
     Every frame is a picture of the subject over one of the background, both bent. The maps are a cubic spline a frame
     instead of a network: exact Jacobians and an exact way back cost nothing, and they start from closed-form fits to
@@ -36,6 +83,7 @@ class LayeredAtlas:
 
     def __init__(self, options: LayeredAtlasOptions, context: Context) -> None:
         self._options, self._context = options, context
+        self._iterations = _ITERATIONS if options.iterations is None else options.iterations
 
     def fit(self, video: Video, masks: Masks | None, tracks: PointTracks, out: Path, /) -> None:
         """Write the atlas and its pictures.
@@ -46,14 +94,13 @@ class LayeredAtlas:
         Raises:
             InputError: the masks are empty in every frame.
         """
-        options = self._options
-        clip = working_clip(video, masks, tracks, options.short_side, lambda done, total: self._tell(_FLOW * done / total, "flow"))
-        settings = Settings(options.registrations, options.iterations, (options.subject_texels, options.background_texels),
-                            self._context.seed, self._context.device)  # fmt: skip
-        told = lambda share, note: self._tell(_FLOW + (1 - _FLOW) * share, note)  # noqa: E731
-        atlas, figures = AtlasFit(clip, settings, self._context.scratch, told).run()
+        options, context = self._options, self._context
+        clip = working_clip(video, masks, tracks, options.short_side, self._flow_told)
+        texels = options.subject_texels, options.background_texels
+        settings = Settings(options.registrations, self._iterations, texels, context.seed, context.device)
+        atlas, figures = AtlasFit(clip, settings, context.scratch, self._fit_told).run()
         psnr = reconstruction_psnr(atlas, clip.frames)
-        write_atlas(out / FILE, atlas, figures | {"psnr": psnr, "factor": clip.factor.tolist(), "size": list(video.size)})
+        write_atlas(out / FILE, atlas, figures | {"psnr": psnr, "factor": clip.factor.tolist()})
         write_pictures(out, atlas, clip.frames, psnr)
 
     def propagate(self, fitted: Path, tracks: PointTracks, edit: PointEdit, /) -> DisplacementField:
@@ -69,21 +116,28 @@ class LayeredAtlas:
         moved, offset = asked_moves(tracks, edit)
         delta, valid = np.zeros(tracks.xy.shape, np.float32), tracks.visible.copy()
         if moved.size:
-            atlas, about = read_atlas(fitted / FILE)
-            if len(atlas.prior) != len(tracks):
-                raise StoreError(f"{fitted / FILE}: fitted to {len(atlas.prior)} frames, the tracks have {len(tracks)}; fit it anew")
-            factor = np.array(about["factor"], np.float32)
-            tracked = torch.from_numpy((tracks.xy[:, moved] + 0.5) * factor - 0.5)
-            wanted = torch.from_numpy(offset * factor)
-            reach = max(_LEAST_REACH, self._options.reach * float(atlas.subject.windows[edit.frame, 2:].max()))
-            found = carried(atlas, edit.frame, tracked[edit.frame], wanted, tracked, torch.from_numpy(tracks.visible[:, moved]), reach)
-            carried_over: FloatArray = found.numpy() / factor
-            carried_over[edit.frame] = offset
-            delta[:, moved] = smoothed(carried_over, edit.frame, self._options.smooth)
-            on_it = shown(atlas, tracked).numpy()
-            on_it[edit.frame] = True
+            found, on_it = self._carried(fitted / FILE, tracks.subset(edit.move), edit.frame, offset)
+            delta[:, moved] = smoothed(found, edit.frame, self._options.smooth)
             valid[:, moved] &= on_it
         return DisplacementField(tracks.names, delta, valid)
 
-    def _tell(self, share: float, note: str) -> None:
-        self._context.progress(round(1000 * share), 1000, note)
+    def _carried(self, path: Path, tracks: PointTracks, frame: int, offset: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """(displacements [T, M, 2] in pixels of the video, whether the points are on the subject bool [T, M]), for the
+        tracks of the M moved points."""
+        atlas, about = read_atlas(path, colours=False)
+        if len(atlas.prior) != len(tracks):
+            raise StoreError(f"{path}: fitted to {len(atlas.prior)} frames, the tracks have {len(tracks)}; fit it anew")
+        factor = np.array(about["factor"], np.float32)
+        places = torch.from_numpy(((tracks.xy + 0.5) * factor - 0.5).astype(np.float32))
+        reach = max(_LEAST_REACH, self._options.reach * float(atlas.subject.windows[frame, 2:].max()))
+        moves = torch.from_numpy(offset * factor)
+        found = carried(atlas, frame, places[frame], moves, places, torch.from_numpy(tracks.visible), reach)
+        delta, on_it = np.asarray(found.numpy() / factor, np.float32), shown(atlas, places).numpy()
+        delta[frame], on_it[frame] = offset, True
+        return delta, on_it
+
+    def _flow_told(self, done: int, total: int) -> None:
+        self._context.progress(round(1000 * _FLOW * done / total), 1000, "dense flow")
+
+    def _fit_told(self, share: float, note: str) -> None:
+        self._context.progress(round(1000 * (_FLOW + (1 - _FLOW) * share)), 1000, note)

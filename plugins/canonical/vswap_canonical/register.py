@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from vswap_kernel.api import ComponentSpec, Options, hookimpl
+from vswap_kernel.api import ComponentSpec, InputPath, Options, hookimpl
+
+if TYPE_CHECKING:
+    import typer
 
 
 def _smooth(default: float) -> Any:
@@ -99,7 +102,7 @@ class DeformationFieldOptions(Options):
     layers: int = Field(8, ge=1, le=16, description="coupling layers: more allow more intricate deformations")
     knots: int = Field(9, ge=5, le=64, description="knots of each layer's splines: more allow finer deformations")
     reach: float = Field(
-        0.5,
+        0.8,
         gt=0,
         le=10,
         description="how much of the subject around a point its drag goes with, in half sizes of the subject: less "
@@ -110,8 +113,20 @@ class DeformationFieldOptions(Options):
 class LayeredAtlasOptions(Options):
     """Options of `layered-atlas`."""
 
-    iterations: int = Field(
-        1500, ge=0, le=200_000, description="most optimiser steps; the fit ends before, where held-out pixels gain no more"
+    preset: Literal["fast", "reference"] = Field(
+        "fast",
+        description="fast: minutes on a processor; reference: the networks and the formula of VideoSwap's own code, "
+        "which need masks and hours, and take weights and iterations only",
+    )
+    weights: InputPath | None = Field(
+        None, description="preset reference: a checkpoint of the reference for this very video, in place of training"
+    )
+    iterations: int | None = Field(
+        None,
+        ge=0,
+        le=200_000,
+        description="most optimiser steps (default: 1500; reference: 50000); fast ends before, where held-out pixels "
+        "gain no more",
     )
     registrations: int = Field(
         2, ge=0, le=20, description="rounds in which frames are brought in line with the atlas before that"
@@ -122,7 +137,10 @@ class LayeredAtlasOptions(Options):
     subject_texels: float = Field(2.0, gt=0, le=8, description="pixels of the subject's picture to one of a frame")
     background_texels: float = Field(1.5, gt=0, le=8, description="the same of the background's")
     reach: float = Field(
-        0.15, gt=0, le=2, description="how much of the subject around a point its drag goes with, in sizes of the subject"
+        0.3,
+        gt=0,
+        le=2,
+        description="how much of the subject around a point its drag goes with, in its size",
     )
     smooth: float = _smooth(1.0)
 
@@ -174,8 +192,16 @@ def vswap_canonicals() -> Iterable[ComponentSpec]:
         "layered-atlas",
         "vswap_canonical.layered_atlas:LayeredAtlas",
         LayeredAtlasOptions,
-        "the drag on the keyframe, carried through one picture of the subject that all frames share; its texture can be edited",
+        "the drag on the keyframe, carried through one picture of the subject, which can be edited too (vswap atlas)",
         requires=("torch", "cv2"),
         install="pip install 'vswap[diffusion,opencv]'",
         seeded=True,
     )
+
+
+@hookimpl
+def vswap_cli(app: typer.Typer) -> None:
+    """Adds `vswap atlas export` and `render`."""
+    from vswap_canonical.commands import add_commands
+
+    add_commands(app)

@@ -1,1 +1,2 @@
-"""Networks in the folders that transformers writes, given by path or by their name on the hub; what families share."""
+"""Networks in ONNX files, and in the folders that transformers writes (by path or by name on the hub); what families
+share."""

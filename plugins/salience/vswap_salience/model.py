@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from vswap_kernel.errors import InputError, MissingExtraError
+from vswap_kernel.errors import InputError
 from vswap_kernel.types import ByteArray, FloatArray
+from vswap_pretrained.onnx_files import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -24,8 +25,7 @@ Normalisation = Literal["imagenet", "isnet"]
 _MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _DEVIATION = {"imagenet": np.array([0.229, 0.224, 0.225], np.float32), "isnet": np.ones(3, np.float32)}
 _USUAL_SIDE = 320
-_THREADS = 4
-"""Fixed, because the order of summation, and with it the last bits, depends on their number."""
+_HINT = "u2netp.onnx of rembg is one"
 
 
 class SalienceModel:
@@ -44,7 +44,7 @@ class SalienceModel:
             InputError: not an ONNX file, or not a model from pictures [1, 3, H, W] to masks [1, 1, H, W].
         """
         self._path, self._deviation = path, _DEVIATION[normalisation]
-        self._session = _open_session(path, device, optimise=True)
+        self._session = open_session(path, device, hint=_HINT)
         _require_u2net(path, self._session)
         (given,), made = self._session.get_inputs(), self._session.get_outputs()
         self._input, self._output = given.name, made[0].name
@@ -76,7 +76,7 @@ def check_model(path: Path) -> None:
         MissingExtraError: onnxruntime isn't installed.
         InputError: as of `SalienceModel`.
     """
-    _require_u2net(path, _open_session(path, "cpu", optimise=False))
+    _require_u2net(path, open_session(path, optimise=False, hint=_HINT))
 
 
 def _require_u2net(path: Path, session: onnxruntime.InferenceSession) -> None:
@@ -96,29 +96,3 @@ def _fits(shape: list[int | str | None], channels: int) -> bool:
     return len(shape) == 4 and all(
         side is None or not isinstance(said, int) or said == side for said, side in zip(shape, wanted, strict=True)
     )
-
-
-def _open_session(path: Path, device: str, *, optimise: bool) -> onnxruntime.InferenceSession:
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError(
-            f"{path}: running it takes onnxruntime, not installed here; run: pip install 'vswap[onnx]'"
-        ) from None
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = _THREADS
-    settings.inter_op_num_threads = 1
-    # waiting threads that spin take the cores from each other where there are fewer cores than threads
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    settings.log_severity_level = 3
-    if not optimise:
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-    available = set(onnxruntime.get_available_providers())
-    providers = [name for name in wanted if name in available] + ["CPUExecutionProvider"]
-    # its errors share no base class that is public, and a broken file may raise any of them
-    try:
-        return onnxruntime.InferenceSession(str(path), settings, providers=providers)
-    except Exception as error:
-        reason = str(error).splitlines()[0].rpartition(":")[2].strip()
-        raise InputError(f"{path}: not a usable ONNX model ({reason}); u2netp.onnx of rembg is one") from error

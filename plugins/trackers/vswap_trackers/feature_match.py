@@ -35,8 +35,9 @@ class FeatureMatch:
     In each frame a point is sought by cosine in a window around where the common motion of all points takes it: its
     features of the keyframe, or its recent ones, whichever fits better. The place is the mean of the cells around the
     best, weighted by their fit, so that it is finer than a cell. A hidden point is sought in a window four times as
-    wide. Visible or not is decided by `VisibilityRule`: the way back is the same search in the frame before, where
-    the point was seen there.
+    wide. Visible or not is decided by `VisibilityRule`: by the features of the keyframe, and the same search in the
+    frame before, where the point was seen there. What parts from the common motion by more than half a window in one
+    frame is hidden.
 
     It is as coarse as the embedder's cells are, and needs no texture. The config's `embedder` must offer
     "feature-maps".

@@ -18,6 +18,8 @@ _FOLLOW = 0.1
 """How fast the recent features follow what is seen: about ten frames."""
 _WIDER = 4
 """How many times wider the window of a hidden point is."""
+_FARTHER = 0.1
+"""Cosine by which a place at the window's edge must fit better than one in its middle."""
 _PEAK = 0.05
 """Cosine by which a cell beside the best has 1/e of its weight."""
 
@@ -63,15 +65,19 @@ class FeatureWalk:
 
     def _move(self, before: Tensor, maps: Tensor, key: Tensor, recent: Tensor) -> None:
         reach = self._options.window * np.where(self.visible, 1, _WIDER).astype(np.float32)
-        place, likeness = self._sought([key, recent], maps, self.xy, reach)
+        place = self._sought([key, recent], maps, self.xy, reach)
         found = self._features(maps, place)
-        back, _ = self._sought([found], before, self.xy, reach)
+        likeness = (found * key).sum(1).cpu().numpy()
+        back = self._sought([found], before, self.xy, reach)
         # of a point that was hidden in the frame before there is no way back: it must be all the more alike
         miss = np.where(self.visible, np.linalg.norm(back - self.xy, axis=1), np.float32(0.0))
         trust = self._rule.trust(1.0, miss, likeness)
         seen = self._joined & self._rule.decide(trust, self.visible)
         both = seen & self.visible
         motion = fit_similarity(self.xy[both], place[both]) if both.any() else Similarity()
+        # what parts from the others by so much in one frame is something else that looks alike
+        cell = max(self._size[0] / maps.shape[2], self._size[1] / maps.shape[1])
+        seen &= np.linalg.norm(place - motion.apply(self.xy), axis=1) <= np.maximum(reach / 2, cell)
         joined = self._joined[:, None]
         self.carried = np.where(joined, motion.apply(self.carried), self.xy)
         place = np.where(seen[:, None], place, motion.apply(self.xy))
@@ -79,11 +85,9 @@ class FeatureWalk:
         self.xy = np.where(joined, place, self.xy).astype(np.float32)
         self.trust, self.visible = np.where(self._joined, trust, self.trust), seen
 
-    def _sought(
-        self, templates: list[Tensor], maps: Tensor, xy: FloatArray, reach: FloatArray
-    ) -> tuple[FloatArray, FloatArray]:
+    def _sought(self, templates: list[Tensor], maps: Tensor, xy: FloatArray, reach: FloatArray) -> FloatArray:
         """The place [N, 2] within reach [N] pixels of xy [N, 2] where maps [C, h, w] are most like one of each point's
-        templates, each [N, C]; and the cosine [N] of the best cell."""
+        templates, each [N, C]."""
         rows, columns = maps.shape[1:]
         flat = maps.flatten(1)
         cosine = np.max([(each @ flat).cpu().numpy() for each in templates], axis=0)
@@ -92,12 +96,13 @@ class FeatureWalk:
         # at least the cells around the one that the point is in
         near: BoolArray = (np.abs(cells - xy[:, None]) <= np.maximum(reach[:, None, None], cell)).all(-1)
         near[np.arange(len(xy)), np.square(cells - xy[:, None]).sum(-1).argmin(1)] = True
-        best = np.where(near, cosine, -np.inf).argmax(axis=1)
+        away = np.square((cells - xy[:, None]) / reach[:, None, None]).sum(-1)
+        best = np.where(near, cosine - _FARTHER * away, -np.inf).argmax(axis=1)
         top = np.take_along_axis(cosine, best[:, None], axis=1)
         around = (np.abs(cells - cells[best][:, None]) <= 1.5 * cell).all(-1)
         weight = np.where(around, np.exp((np.minimum(cosine, top) - top) / _PEAK), 0)
         place = weight @ cells / weight.sum(axis=1, keepdims=True)
-        return place.astype(np.float32), top[:, 0].astype(np.float32)
+        return np.asarray(place, np.float32)
 
     def _features(self, maps: Tensor, xy: FloatArray) -> Tensor:
         """Unit features [K, C] at places [K, 2], bilinear."""

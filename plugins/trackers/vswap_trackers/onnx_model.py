@@ -10,7 +10,8 @@ import numpy as np
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import ByteArray, FloatArray, PointQueries, PointTracks, Video
-from vswap_trackers.onnx_session import fixed_axes, input_kind, open_session, require
+from vswap_pretrained.onnx_files import open_session
+from vswap_trackers.onnx_session import fixed_axes, input_kind, require
 from vswap_trackers.options_models import OnnxOptions
 from vswap_trackers.windows import Windows, in_groups, track_in_windows
 

@@ -1,4 +1,4 @@
-"""Opens ONNX files of trackers, and checks what they take and give before anything is computed."""
+"""What an ONNX file takes and gives: looked at before anything is computed."""
 
 from __future__ import annotations
 
@@ -8,47 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vswap_kernel.errors import InputError, MissingExtraError
+from vswap_kernel.errors import InputError
 
 if TYPE_CHECKING:
     import onnxruntime
 
-_THREADS = 4
-"""Fixed, because the order of summation, and with it the last bits, depends on their number."""
 _KINDS = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
-
-
-def open_session(path: Path, device: str = "cpu", *, optimise: bool = True) -> onnxruntime.InferenceSession:
-    """Open an ONNX file; on `device` "cuda" with CUDA's execution provider where onnxruntime has it.
-
-    Raises:
-        MissingExtraError: onnxruntime isn't installed.
-        InputError: not an ONNX file that can be used.
-    """
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingExtraError(
-            f"{path}: running it takes onnxruntime, not installed here; run: pip install 'vswap[onnx]'"
-        ) from None
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads, settings.inter_op_num_threads = _THREADS, 1
-    # waiting threads that spin take the cores from each other where there are fewer cores than threads
-    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # windows differ in length: planned memory would be kept for each length met
-    settings.enable_mem_pattern = False
-    settings.log_severity_level = 3
-    if not optimise:
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    wanted = ["CUDAExecutionProvider"] if device.startswith("cuda") else []
-    available = set(onnxruntime.get_available_providers())
-    providers = [name for name in wanted if name in available] + ["CPUExecutionProvider"]
-    # its errors share no base class that is public, and a broken file may raise any of them
-    try:
-        return onnxruntime.InferenceSession(str(path), settings, providers=providers)
-    except Exception as error:
-        reason = str(error).splitlines()[0].rpartition(":")[2].strip()
-        raise InputError(f"{path}: not a usable ONNX model ({reason})") from error
 
 
 def require(path: Path, kind: str, values: Sequence[Any], wanted: Mapping[str, tuple[str, int]]) -> None:

@@ -18,8 +18,9 @@ import numpy as np
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, ByteArray, FloatArray, PointQueries, PointTracks, Video
+from vswap_pretrained.onnx_files import open_session
 from vswap_trackers.contract import finished, require_keyframes
-from vswap_trackers.onnx_session import fixed_axes, open_session, require
+from vswap_trackers.onnx_session import fixed_axes, require
 from vswap_trackers.options_models import TapirOptions
 
 if TYPE_CHECKING:

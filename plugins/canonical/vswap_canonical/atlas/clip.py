@@ -12,6 +12,11 @@ from vswap_canonical.flow_pairs import FlowPairs, flow_pairs
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, ByteArray, FloatArray, Masks, PointTracks, Video
 
+_AROUND = 9
+"""Pixels, the side of the square in which there has to be texture."""
+_PLAIN = 2.0
+"""Squared levels (of 255) per pixel of slope that are half to be believed."""
+
 
 @dataclass(frozen=True, eq=False)
 class Clip:
@@ -22,22 +27,38 @@ class Clip:
         subject: bool [T, h, w].
         flow: between neighbouring frames.
         factor: float32 [2], working size over the video's, of (x, y).
+        tracks: float32 [T, N, 2], the tracked points.
+        visible: bool [T, N].
     """
 
     frames: ByteArray
     subject: BoolArray
     flow: FlowPairs
     factor: FloatArray
+    tracks: FloatArray
+    visible: BoolArray
 
     @property
     def inner(self) -> BoolArray:
         """bool [T, h, w]: the subject less its edge, where two motions meet."""
-        return np.stack([cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) for mask in self.subject]) > 0
+        shrunk = [cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8)) for mask in self.subject]
+        return np.asarray(np.stack(shrunk) > 0)
 
     @property
     def behind(self) -> BoolArray:
         """bool [T, h, w]: what isn't subject, less its edge."""
-        return np.stack([cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) for mask in self.subject]) == 0
+        grown = [cv2.dilate(mask.astype(np.uint8), np.ones((7, 7), np.uint8)) for mask in self.subject]
+        return np.asarray(np.stack(grown) == 0)
+
+    def texture(self, frame: int) -> FloatArray:
+        """float32 [h, w] in 0..1: how much the flow can be believed. Plain paint, and an edge along itself, could have
+        moved otherwise (the smaller eigenvalue of the structure tensor: Shi & Tomasi, "Good features to track", CVPR
+        1994)."""
+        grey = cv2.cvtColor(self.frames[frame], cv2.COLOR_RGB2GRAY).astype(np.float32)
+        x, y = (cv2.Sobel(grey, cv2.CV_32F, *order, scale=1 / 8) for order in ((1, 0), (0, 1)))
+        xx, yy, xy = (cv2.boxFilter(product, -1, (_AROUND, _AROUND)) for product in (x * x, y * y, x * y))
+        least = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+        return np.asarray(least / (least + _PLAIN), np.float32)
 
 
 def working_clip(
@@ -54,13 +75,14 @@ def working_clip(
     video.release()
     flow = flow_pairs(frames, told=told)
     factor = np.divide(size, video.size).astype(np.float32)
+    xy = ((tracks.xy + 0.5) * factor - 0.5).astype(np.float32)
     if masks is None:
-        subject = moving_subject(flow, (tracks.xy + 0.5) * factor - 0.5, tracks.visible, frames.shape[:3])
+        subject = moving_subject(flow, xy, tracks.visible, frames.shape[:3])
     else:
         subject = np.stack([_scaled(mask, size, cv2.INTER_AREA) for mask in masks.frames]) > 127
     if not subject.any():
         raise InputError("masks: no pixel of any frame is subject, and a layered atlas needs one; check the masks")
-    return Clip(frames, subject, flow, factor)
+    return Clip(frames, subject, flow, factor, xy, tracks.visible)
 
 
 def working_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
@@ -70,7 +92,11 @@ def working_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
 
 
 def _scaled(picture: ByteArray, size: tuple[int, int], how: int) -> ByteArray:
-    return np.asarray(picture) if picture.shape[1::-1] == size else np.asarray(cv2.resize(picture, size, interpolation=how))
+    return (
+        np.asarray(picture)
+        if picture.shape[1::-1] == size
+        else np.asarray(cv2.resize(picture, size, interpolation=how))
+    )
 
 
 _OTHERWISE = 0.75
@@ -95,7 +121,9 @@ def moving_subject(flow: FlowPairs, xy: FloatArray, visible: BoolArray, shape: t
             evidence[t] = np.maximum(evidence[t], _MEMORY * evidence[before])
     found = np.zeros(shape, bool)
     for t in range(count):
-        closed = cv2.morphologyEx((evidence[t] > _OTHERWISE).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8))
+        closed = cv2.morphologyEx(
+            (evidence[t] > _OTHERWISE).astype(np.uint8), cv2.MORPH_CLOSE, np.ones((9, 9), np.uint8)
+        )
         _, parts = cv2.connectedComponents(cv2.morphologyEx(closed, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)))
         x, y = xy[t, visible[t]].round().astype(int).T if visible[t].any() else np.zeros((2, 0), int)
         inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)

@@ -26,8 +26,8 @@ def write_atlas(path: Path, atlas: Atlas, about: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def read_atlas(path: Path) -> tuple[Atlas, dict[str, Any]]:
-    """The atlas and what was told about it.
+def read_atlas(path: Path, *, colours: bool = True) -> tuple[Atlas, dict[str, Any]]:
+    """The atlas and what was told about it; without `colours` it can't be rendered, and is read in a moment.
 
     Raises:
         StoreError: it isn't one, or it is damaged.
@@ -35,15 +35,17 @@ def read_atlas(path: Path) -> tuple[Atlas, dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
             about = json.loads(file.metadata()["about"])
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if colours or not name.endswith(("picture", "light"))]  # noqa: SIM118
+            state = {name: file.get_tensor(name) for name in names}
         layers = []
         for name in ("subject", "background"):
             rows, columns = state[f"{name}.control"].shape[1:3]
             layer = Layer(state[f"{name}.windows"], (rows - splines.EXTRA, columns - splines.EXTRA))
-            layer.picture = torch.nn.Parameter(state[f"{name}.picture"])
+            if colours:
+                layer.picture = torch.nn.Parameter(state[f"{name}.picture"])
             layers.append(layer)
         atlas = Atlas(layers[0], layers[1], state["prior"])
-        atlas.load_state_dict(state)
+        atlas.load_state_dict(state, strict=colours)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise StoreError(f"{path}: not a fitted atlas ({type(error).__name__}: {error}); fit it anew") from None
     return atlas, about

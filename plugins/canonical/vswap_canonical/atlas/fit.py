@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ class Settings:
     texels: tuple[float, float]
     seed: int
     device: str = "cpu"
-    weights: Weights = Weights()
+    weights: Weights = field(default_factory=Weights)
 
 
 class AtlasFit:
@@ -65,7 +66,11 @@ class AtlasFit:
         material = Material.of(self._clip, self._settings.device)
         start = held_out_psnr(atlas, material)
         course = self._learn(atlas, material)
-        return atlas.cpu(), {"iterations": course.step, "held_out_start": start, "held_out": held_out_psnr(atlas, material)}
+        return atlas.cpu(), {
+            "iterations": course.step,
+            "held_out_start": start,
+            "held_out": held_out_psnr(atlas, material),
+        }
 
     def _closed_forms(self) -> Atlas:
         path = self._scratch / "atlas-start.safetensors"
@@ -78,15 +83,18 @@ class AtlasFit:
         paint(atlas, self._clip.frames, self._settings.texels)
         count, rounds = len(self._clip.frames), self._settings.rounds
         for number in range(rounds):
-            register(atlas, self._clip, lambda t, n=number: self._told((n + t / count) / rounds * 0.3, "registering"))
+            register(atlas, self._clip, partial(self._registering, number, count * rounds))
             paint(atlas, self._clip.frames, self._settings.texels)
         write_atlas(path, atlas, {"fingerprint": self._fingerprint})
         return atlas
 
+    def _registering(self, number: int, total: int, frames: int) -> None:
+        self._told(0.3 * (number * len(self._clip.frames) + frames) / total, "registering")
+
     def _learn(self, atlas: Atlas, material: Material) -> Course:
         named = dict(atlas.named_parameters())
-        groups = [{"params": [p for name, p in named.items() if name.endswith(kind)], "lr": rate}
-                  for kind, rate in _RATES.items()]  # fmt: skip
+        # one group each, in the model's order, which is that of the checkpoint
+        groups = [{"params": [parameter], "lr": _rate(name)} for name, parameter in named.items()]
         optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
         best = {name: value.clone() for name, value in atlas.state_dict().items() if name in named}
         course, path = Course(rate=1.0, held=[held_out_psnr(atlas, material)]), self._scratch / "atlas.safetensors"
@@ -106,8 +114,9 @@ class AtlasFit:
     def _step(self, atlas: Atlas, material: Material, optimiser: torch.optim.Adam, course: Course) -> None:
         # each step's choices come from its number alone, so that a resumed fit makes the same ones
         generator = torch.Generator().manual_seed(self._settings.seed * 1_000_003 + course.step)
-        for group, rate in zip(optimiser.param_groups, _RATES.values(), strict=True):
-            group["lr"] = rate * course.rate * min(1.0, (course.step + 1) / _WARM_UP)
+        warm = course.rate * min(1.0, (course.step + 1) / _WARM_UP)
+        for group, (name, _) in zip(optimiser.param_groups, atlas.named_parameters(), strict=True):
+            group["lr"] = _rate(name) * warm
         optimiser.zero_grad()
         step_loss(atlas, material, self._settings.weights, generator).backward()
         optimiser.step()
@@ -124,6 +133,11 @@ class AtlasFit:
         course.stale = 0 if found > before + _GAIN else course.stale + 1
         if course.stale >= _PATIENCE:
             course.rate, course.stale = course.rate / 2, 0
+
+
+def _rate(name: str) -> float:
+    """The learning rate of a parameter by its name in the model."""
+    return _RATES[name.rsplit(".", 1)[-1]]
 
 
 @torch.no_grad()

@@ -24,11 +24,13 @@ class Layer(nn.Module):
         picture: float32 [1, 3, h, w] in 0..1.
         origin: float32 [2], the (u, v) of the picture's first pixel.
         texels: pixels of the picture to one of u.
+        stiffness: what bending costs when its maps are fitted.
     """
 
     windows: Tensor
     origin: Tensor
     texels: Tensor
+    stiffness: Tensor
 
     def __init__(self, windows: Tensor, intervals: tuple[int, int]) -> None:
         """intervals: (down, across) of each window. The map is the identity in all frames, the picture one grey."""
@@ -40,6 +42,7 @@ class Layer(nn.Module):
         self.register_buffer("windows", windows)
         self.register_buffer("origin", torch.zeros(2))
         self.register_buffer("texels", torch.ones(()))
+        self.register_buffer("stiffness", torch.ones(()))
         self.control = nn.Parameter(start + square * size)
         self.picture = nn.Parameter(torch.full((1, 3, 2, 2), 0.5))
 
@@ -57,7 +60,7 @@ class Layer(nn.Module):
         return torch.stack([by_x, by_y], dim=-1) * per_pixel[:, None]
 
     def uv_of_rows(self, frames: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """(u, v) [F, R, C, 2] of all crossings of rows [F, R] and columns [C] in frames int64 [F]: cheaper than `uv`."""
+        """(u, v) [F, R, C, 2] where rows [F, R] and columns [C] cross, in frames int64 [F]: cheaper than `uv`."""
         place = [self._in_window(frames, axis, at) for axis, at in ((0, columns.expand(len(frames), -1)), (1, rows))]
         across, down = (splines.matrix(p, n) for p, n in zip(place, self.intervals[::-1], strict=True))
         control = self.control[frames]
@@ -90,7 +93,7 @@ class Layer(nn.Module):
         return xy
 
     def _near(self, frame: Tensor, xy: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """The 4 x 4 control points [N, 4, 4, 2] that places xy [N, 2] depend on; weights and slopes [N, 4], of x, of y."""
+        """The 4 x 4 control points [N, 4, 4, 2] that places xy [N, 2] rest on; weights and slopes [N, 4] by x, by y."""
         place = (xy - self.windows[frame, :2]) / self.windows[frame, 2:]
         column, across, lean = splines.weights(place[:, 0] * self.intervals[1], self.intervals[1])
         row, down, drop = splines.weights(place[:, 1] * self.intervals[0], self.intervals[0])

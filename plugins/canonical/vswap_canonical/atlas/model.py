@@ -18,8 +18,8 @@ class Atlas(nn.Module):
     """A frame is opacity * subject + (1 - opacity) * background (Kasten et al., "Layered Neural Atlases for Consistent
     Video Editing", SIGGRAPH Asia 2021, eq. 1), and light: a smooth field of each frame's own, for shadows, reflections
     and exposure, which don't move with the things that they fall on (as Chan et al., "Hashing Neural Video
-    Decomposition with Multiplicative Residuals in Space-Time", ICCV 2023; ours is added). Opacity is the masks' own, and
-    a correction that is learned.
+    Decomposition with Multiplicative Residuals in Space-Time", ICCV 2023; ours is added). Opacity is the masks' own,
+    and a correction that is learned.
 
     Attributes:
         prior: float16 [T, h, w], logits of the masks.
@@ -64,11 +64,20 @@ class Atlas(nn.Module):
 
     def opacity_at(self, frame: Tensor, xy: Tensor) -> Tensor:
         """[N] at the places xy [N, 2] of the frames int64 [N], of the nearest pixel; 0 outside the frame."""
-        height, width = self.size
-        needed, which = frame.unique(return_inverse=True)
-        x, y = xy.round().long().unbind(-1)
-        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-        return self.opacity(needed, self.every_row(needed))[which, y.clamp(0, height - 1), x.clamp(0, width - 1)] * inside
+        size = torch.tensor(self.size[::-1], device=xy.device)
+        pixel = xy.round().long()
+        inside = ((pixel >= 0) & (pixel < size)).all(1)
+        x, y = pixel.minimum(size - 1).clamp(min=0).unbind(1)
+        cells = self.correction[:, 0]
+        (left, at_left), (above, at_above) = (
+            splines.linear_weights((place + 0.5) / extent, count)
+            for place, extent, count in ((x, size[0], cells.shape[2]), (y, size[1], cells.shape[1]))
+        )
+        learned = torch.zeros(len(xy), device=xy.device)
+        for down in range(at_above.shape[1]):
+            for across in range(at_left.shape[1]):
+                learned = learned + at_above[:, down] * at_left[:, across] * cells[frame, above + down, left + across]
+        return torch.sigmoid(self.prior[frame, y, x].float() + learned) * inside
 
     @torch.no_grad()
     def render(self, frame: int) -> tuple[Tensor, Tensor]:

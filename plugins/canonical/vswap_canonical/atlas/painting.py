@@ -20,8 +20,8 @@ _FILLING = 1e-2
 
 @torch.no_grad()
 def paint(atlas: Atlas, frames: ByteArray, texels: tuple[float, float]) -> None:
-    """Make both pictures anew, as large as what lies on them; `texels` to a pixel of the reference frame, of subject and
-    background."""
+    """Make both pictures anew, as large as what lies on them; with `texels` of (subject, background) to a pixel of the
+    reference frame."""
     for layer, in_front, wanted in ((atlas.subject, True, texels[0]), (atlas.background, False, texels[1])):
         low, high = _extent(layer, atlas, in_front)
         layer.texels.fill_(min(wanted, _LARGEST / float((high - low).max())))
@@ -48,7 +48,9 @@ def _extent(layer: Layer, atlas: Atlas, in_front: bool) -> tuple[Tensor, Tensor]
     for frame in range(len(atlas.prior)):
         uv = _places(layer, atlas, frame)[_shares(atlas, frame, in_front) > 0.25]
         if len(uv):
-            ends.append(torch.quantile(uv[:: max(1, len(uv) // 20000)], torch.tensor([_OUTLIERS, 1 - _OUTLIERS]), dim=0))
+            ends.append(
+                torch.quantile(uv[:: max(1, len(uv) // 20000)], torch.tensor([_OUTLIERS, 1 - _OUTLIERS]), dim=0)
+            )
     if not ends:
         return torch.zeros(2), torch.full((2,), 2 * _MARGIN)
     low, high = torch.stack(ends).unbind(1)

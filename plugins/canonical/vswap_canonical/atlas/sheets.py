@@ -29,7 +29,7 @@ def write_pictures(out: Path, atlas: Atlas, frames: ByteArray, psnr: float) -> N
     captions = {
         LAYERS["subject"]: "The subject of all frames in one picture",
         LAYERS["background"]: "What is behind it in all frames, in one picture",
-        RECONSTRUCTION: f"Above: frames of the video. Below: what the atlas makes of them ({psnr:.1f} dB over all frames)",
+        RECONSTRUCTION: f"Above: frames of the video. Below: what the atlas makes of them ({psnr:.1f} dB over all)",
     }
     for name, file in LAYERS.items():
         (out / file).write_bytes(encode_png(picture_of(getattr(atlas, name))))

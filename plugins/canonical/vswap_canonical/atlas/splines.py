@@ -32,15 +32,21 @@ def matrix(place: Tensor, intervals: int) -> Tensor:
     return full.scatter_(-1, first[..., None] + torch.arange(4, device=place.device), value)
 
 
-def linear_matrix(place: Tensor, cells: int) -> Tensor:
-    """Weights [..., N, cells] of linear interpolation between cell centres at places [..., N] in 0..1 of all cells'
-    extent; beyond the outermost centres their values hold."""
+def linear_weights(place: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Linear interpolation between cell centres, at places [..., N] in 0..1 of all cells' extent: the first of the two
+    cells that each depends on int64 [..., N], and their weights [..., N, 2] ([..., N, 1] of a single cell). Beyond the
+    outermost centres their values hold."""
     centred = (place * cells - 0.5).clamp(0, cells - 1)
     first = centred.floor().clamp(max=max(cells - 2, 0))
     part = centred - first
+    return first.long(), torch.stack([1 - part, part], -1)[..., : min(cells, 2)]
+
+
+def linear_matrix(place: Tensor, cells: int) -> Tensor:
+    """The same weights as a matrix [..., N, cells]."""
+    first, both = linear_weights(place, cells)
     full = torch.zeros(*place.shape, cells, dtype=place.dtype, device=place.device)
-    both = torch.stack([1 - part, part], -1)[..., : min(cells, 2)]
-    return full.scatter_(-1, (first.long()[..., None] + torch.arange(both.shape[-1], device=place.device)), both)
+    return full.scatter_(-1, first[..., None] + torch.arange(both.shape[-1], device=place.device), both)
 
 
 def abscissae(intervals: int) -> Tensor:

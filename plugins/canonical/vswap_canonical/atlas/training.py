@@ -12,6 +12,7 @@ from vswap_canonical import losses
 from vswap_canonical.atlas.clip import Clip
 from vswap_canonical.atlas.layer import Layer
 from vswap_canonical.atlas.model import Atlas
+from vswap_canonical.atlas.start import Anchors
 
 _FRAMES = 6
 """Frames of one step."""
@@ -19,6 +20,8 @@ _ROWS = 36
 """Rows of each, half of them through the subject."""
 _PAIRS = 2048
 """Pixels of each layer whose motion is compared with the flow."""
+_TRACKED = 256
+"""Pairs of places of tracked points."""
 _FAR = 24.0
 """Pixels of the coarser of the two scales of rigidity; the other is the Jacobian's own."""
 _SEEN = 0.01
@@ -34,6 +37,7 @@ class Weights:
     colour: float = 100.0
     gradient: float = 30.0
     flow: float = 0.3
+    tracks: float = 0.3
     rigidity: float = 0.01
     opacity: float = 0.02
     sparsity: float = 0.02
@@ -43,21 +47,33 @@ class Weights:
 @dataclass(frozen=True, eq=False)
 class Material:
     """A clip as tensors on the device that it is learned on: frames uint8 [T, h, w, 3], subject bool [T, h, w], flow
-    float16 and whether it holds [T - 1, h, w, ...], the boxes (first and last row) [T, 2] of the subject."""
+    float16 [T - 1, h, w, 2] and how far to be believed float16 [T - 1, h, w] in 0..1, the boxes (first and last row)
+    [T, 2] of the subject, its tracked points float32 [T, N, 2] and where they are seen bool [T, N]."""
 
     frames: Tensor
     subject: Tensor
     ahead: Tensor
-    holds: Tensor
+    belief: Tensor
     rows: Tensor
+    tracks: Tensor
+    visible: Tensor
 
     @classmethod
     def of(cls, clip: Clip, device: str) -> Material:
-        seen = clip.subject.any(2)
+        seen = np.asarray(clip.subject.any(2))
         first, last = seen.argmax(1), seen.shape[1] - seen[:, ::-1].argmax(1)
-        arrays = (clip.frames, clip.subject, clip.flow.ahead.astype(np.float16), clip.flow.ahead_holds)
-        tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(device) for array in arrays]
-        return cls(*tensors, torch.from_numpy(np.stack([first, last], axis=1)).to(device))
+        believed = [holds * clip.texture(t) for t, holds in enumerate(clip.flow.ahead_holds)]
+        belief = np.stack(believed).astype(np.float16) if believed else np.zeros((0, *seen.shape[1:], 0), np.float16)
+        anchors = Anchors.of(clip)
+        arrays = (
+            clip.frames,
+            clip.subject,
+            clip.flow.ahead.astype(np.float16),
+            belief,
+            np.stack([first, last], axis=1),
+        )
+        tensors = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
+        return cls(*(tensor.to(device) for tensor in (*tensors, anchors.xy, torch.from_numpy(anchors.visible))))
 
 
 def held_out(frames: Tensor, rows: Tensor, width: int) -> Tensor:
@@ -85,10 +101,13 @@ def step_loss(atlas: Atlas, material: Material, weights: Weights, generator: tor
         which, row, column = shown.nonzero(as_tuple=True)
         place = torch.stack([column, rows[which, row]], dim=1)
         total = total + _motion_losses(layer, material, (frames[which], place, uv, share[shown]), weights, generator)
+    total = total + weights.tracks * _track_loss(atlas.subject, material, generator)
     learned = ~held_out(frames, rows, width)
     total = total + weights.colour * losses.colour_error(mixed[learned], seen[learned]).mean()
     slope = learned[..., 1:] & learned[..., :-1]
-    change = losses.colour_error((mixed[..., 1:, :] - mixed[..., :-1, :])[slope], (seen[..., 1:, :] - seen[..., :-1, :])[slope])
+    change = losses.colour_error(
+        (mixed[..., 1:, :] - mixed[..., :-1, :])[slope], (seen[..., 1:, :] - seen[..., :-1, :])[slope]
+    )
     told = material.subject[frames[:, None], rows].float()
     cross = losses.bootstrap(opacity.clamp(1e-4, 1 - 1e-4), told).mean()
     return total + weights.gradient * change.mean() + weights.opacity * cross + weights.light * light.square().mean()
@@ -119,13 +138,28 @@ def _motion_losses(
     frame, pixel, uv, share = (each[some] for each in samples)
     (x, y), xy = pixel.unbind(1), pixel.float()
     total = _rigidity(layer, frame, xy, share.detach()) * weights.rigidity
-    followed = frame < len(material.frames) - 1
-    followed &= material.holds[frame.clamp(max=max(len(material.holds) - 1, 0)), y, x] if len(material.holds) else False
+    followed = frame < len(material.ahead)
     if not followed.any():
         return total
     frame, xy, uv, share, x, y = (each[followed] for each in (frame, xy, uv, share, x, y))
     there = layer.uv(frame + 1, xy + material.ahead[frame, y, x].float())
-    return total + weights.flow * (share.detach() * losses.distance(uv, there)).mean()
+    believed = share.detach() * material.belief[frame, y, x].float()
+    return total + weights.flow * (believed * losses.distance(uv, there)).mean()
+
+
+def _track_loss(layer: Layer, material: Material, generator: torch.Generator) -> Tensor:
+    """Tracked points lie at one (u, v), in whichever two frames."""
+    frame, point = material.visible.nonzero(as_tuple=True)
+    if not len(frame):
+        return material.tracks.new_zeros(())
+    some = torch.randint(len(frame), (min(_TRACKED, len(frame)),), generator=generator).to(frame.device)
+    frame, point = frame[some], point[some]
+    other = torch.randint(len(material.visible), (len(some),), generator=generator).to(frame.device)
+    both = material.visible[other, point]
+    if not both.any():
+        return material.tracks.new_zeros(())
+    here, there = (layer.uv(at[both], material.tracks[at[both], point[both]]) for at in (frame, other))
+    return losses.distance(here, there).mean()
 
 
 def _rigidity(layer: Layer, frame: Tensor, xy: Tensor, share: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ def _check_edit(config: RunConfig, queries: PointQueries, frames: int, size: tup
     if set(edit.drop) >= set(queries.names):
         raise ConfigError("edit.drop: no point is left; a swap needs at least one")
     if taken and "canonical" not in config.families:
-        raise ConfigError("edit.move needs a canonical component to carry the move; add `canonical: {name: keyframe}`")
+        raise ConfigError("edit.move needs a canonical component to carry it; add `canonical: {name: homography}`")
 
 
 def _check_known(field: str, names: Iterable[str], queries: PointQueries) -> None:

@@ -51,7 +51,7 @@ def test_every_command_in_the_docs_exists() -> None:
     def names(typer_app: object) -> set[str]:
         return {c.name or c.callback.__name__ for c in typer_app.registered_commands}
 
-    known = names(app) | {"demo", "toybox", "import-reference", "concept", "eval"}
+    known = names(app) | {"demo", "toybox", "import-reference", "concept", "eval", "atlas"}
     groups = {name: names(group) for name, group in GROUPS.items()}
     groups["points"] |= {"write", "check", "draw"}
     groups["eval"] |= {"swap", "trackers", "canonical"}

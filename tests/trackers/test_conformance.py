@@ -27,7 +27,6 @@ def short_side(case: Case) -> int:
 
 class TestDisFlow(TrackerConformance):
     component = "dis-flow"
-    cases = ("patch", "translation", "rotation", "scale", "occlusion", "out-of-frame", "mid-video-query")
     expected_failures = {
         "check_tracker_accuracy[mid-video-query]": LIMBS,
         "check_tracker_any_keyframe[mid-video-query]": LIMBS,
@@ -44,7 +43,6 @@ class TestEnsemble(TrackerConformance):
     """Of the two quickest, without the way back."""
 
     component = "ensemble"
-    cases = ("patch", "rotation", "occlusion", "out-of-frame", "mid-video-query")
     expected_failures = {
         "check_tracker_accuracy[mid-video-query]": LIMBS,
         "check_tracker_any_keyframe[mid-video-query]": LIMBS,

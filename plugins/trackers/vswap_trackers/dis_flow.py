@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vswap_kernel.api import Context
-from vswap_kernel.types import PointQueries, PointTracks, Video
+from vswap_kernel.types import BoolArray, PointQueries, PointTracks, Video
 from vswap_trackers.contract import finished, inside, require_keyframes
 from vswap_trackers.flow_chain import Evidence, FlowChain
 from vswap_trackers.register import DisFlowOptions
@@ -28,7 +29,9 @@ class DisFlow:
 
     Visible or not is decided by `VisibilityRule`; what a point looks like is there its keyframe's colours or structure,
     for a recent look would learn the occluder that it slides onto. A hidden point is sought by its keyframe's patch
-    near where its visible neighbours would have it. Hidden places are those of `bridged`. Confidence is the trust.
+    near where its visible neighbours would have it, and wherever its keyframe's surroundings are found again
+    (`Redetection`); one that turns out to have been far off was not seen since it was last sure. Hidden places are
+    those of `bridged`. Confidence is the trust.
     """
 
     def __init__(self, options: DisFlowOptions, context: Context) -> None:
@@ -52,10 +55,19 @@ class DisFlow:
             for t, evidence in self._walk(video, asked, working, step):
                 past = (t - queries.frame) * step > 0
                 xy[t, past], carried[t, past] = evidence.xy[past], evidence.carried[past]
+                self._take_back(visible, t, np.where(past, evidence.sure_before, -1))
                 trust[t, past], visible[t, past] = evidence.trust[past], evidence.visible[past]
         visible &= inside(xy, working.scaled)
         places = working.back(bridged(xy, visible, carried))
         return finished(queries, video.size, places, visible, trust)
+
+    @staticmethod
+    def _take_back(visible: BoolArray, t: int, sure_before: NDArray[np.intp]) -> None:
+        """Points that are found again in frame t far off were not seen between then and frame `sure_before` [N]."""
+        which = np.flatnonzero(sure_before >= 0)
+        if len(which):
+            number, sure = np.arange(len(visible))[:, None], sure_before[which]
+            visible[:, which] &= (number <= np.minimum(sure, t)) | (number >= np.maximum(sure, t))
 
     def _walk(
         self, video: Video, asked: PointQueries, working: WorkingSize, step: int

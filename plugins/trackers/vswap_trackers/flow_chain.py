@@ -15,6 +15,7 @@ from vswap_trackers.contract import inside
 from vswap_trackers.group_motion import Similarity, fit_similarity
 from vswap_trackers.looks import Looks
 from vswap_trackers.patches import align, correlation, grid, normalise, sample, search
+from vswap_trackers.redetection import Redetection
 from vswap_trackers.visibility import VisibilityRule
 from vswap_trackers.working_size import Frame
 
@@ -44,6 +45,8 @@ _HOME = 2.0
 """Pixels by which a point may be pulled back to its keyframe's look at once; more would be another place."""
 _SAME = 0.8
 """Correlation from which on a patch is the keyframe's own."""
+_ELSEWHERE = 20.0
+"""Pixels off from which on a point was on something else."""
 _UNPROVEN = 0.6
 """Confidence in the place of a hidden point that is expected there, and not found by its patch."""
 _NEIGHBOURS = 0.5
@@ -63,12 +66,15 @@ class Evidence:
         carried: float32 [N, 2], where the common motion alone takes them from their keyframes.
         trust: float32 [N] in 0..1, see `VisibilityRule`.
         visible: bool [N].
+        sure_before: [N], the frame in which a point was last sure, where it is found again far from where it was
+            believed to be since; else -1.
     """
 
     xy: FloatArray
     carried: FloatArray
     trust: FloatArray
     visible: BoolArray
+    sure_before: NDArray[np.intp]
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,6 +104,9 @@ class FlowChain:
         # rotation and scale of each point's surroundings since its keyframe
         self._linear: FloatArray = np.tile(np.eye(2, dtype=np.float32), (count, 1, 1))
         self._xy, self._carried = queries.xy.copy(), queries.xy.copy()
+        # the same from where they were last found again: `_carried` has no leaps, for hidden places go along it
+        self._believed, self._redetection = queries.xy.copy(), Redetection()
+        self._sure_in, self._sure_before = np.zeros(count, np.intp), np.full(count, -1, np.intp)
         self._doubt: FloatArray = np.full(count, np.inf, np.float32)
         self._trust: FloatArray = np.zeros(count, np.float32)
         self._joined, self._visible = np.zeros(count, bool), np.zeros(count, bool)
@@ -105,31 +114,36 @@ class FlowChain:
     def advance(self, frame: Frame, t: int) -> Evidence:
         """Move all joined points into frame number t, and let those join whose keyframe it is."""
         if self._joined.any():
-            self._move(frame)
+            self._move(frame, t)
         new = self._queries.frame == t
+        self._redetection.join(frame, self._xy, new)
+        self._sure_in[new] = t
         self._looks.learn(frame.colour, self._xy, self._linear, new)
         self._patch[new] = normalise(sample(frame.grey, self._xy[new], self._linear[new], self._offsets))
         self._joined, self._visible = self._joined | new, self._visible | new
         self._doubt, self._trust = np.where(new, np.float32(0.0), self._doubt), np.where(new, 1.0, self._trust)
         known = np.where(self._visible, self._doubt, self._doubt + _UNSEEN)
         self._past.appendleft(_Past(frame, self._xy, known))
-        return Evidence(self._xy, self._carried, self._trust.astype(np.float32), self._visible)
+        return Evidence(self._xy, self._carried, self._trust.astype(np.float32), self._visible, self._sure_before)
 
-    def _move(self, frame: Frame) -> None:
+    def _move(self, frame: Frame, t: int) -> None:
         places, doubts, misses = self._hops(frame)
         motion = self._common_motion(places[0], misses[0])
         self._linear[self._joined] = motion.matrix @ self._linear[self._joined]
         self._carried = np.where(self._joined[:, None], motion.apply(self._carried), self._xy)
+        self._believed = np.where(self._joined[:, None], motion.apply(self._believed), self._xy)
         guess = self._past[0].doubt + _GUESS
-        places = np.concatenate([places, motion.apply(self._xy)[None], self._carried[None]])
+        places = np.concatenate([places, motion.apply(self._xy)[None], self._believed[None]])
         doubts = np.concatenate([doubts, guess[None], guess[None]])
         doubts += _LOOKS * self._looks.unlike(frame.colour, places, self._linear)
-        stray = np.linalg.norm(places - self._carried, axis=2) / self._extent()
+        stray = np.linalg.norm(places - self._believed, axis=2) / self._extent()
         best, every = (doubts + _STRAY * stray).argmin(axis=0), np.arange(len(guess))
         # what the others' motion says can't be tracked back: the point's own flow tells whether it is still seen
         miss = np.concatenate([misses, misses[:1], misses[:1]])[best, every]
         place = self._home(frame, places[best, every])
-        self._settle(frame, place, doubts[best, every], np.minimum(miss, misses[0]))
+        doubt, miss = doubts[best, every], np.minimum(miss, misses[0])
+        self._find_again(frame, t, place, doubt, miss)
+        self._settle(frame, place, doubt, miss)
 
     def _hops(self, frame: Frame) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Where the flow from G earlier frames leads [G, N, 2], in what doubt [G, N], and by how many pixels the flow
@@ -160,6 +174,22 @@ class FlowChain:
     def _likeness(self, frame: Frame, place: FloatArray) -> FloatArray:
         """Correlation [N] of what is at places [N, 2] with the points' looks on their keyframes."""
         return correlation(normalise(sample(frame.grey, place, self._linear, self._offsets)), self._patch)
+
+    def _find_again(self, frame: Frame, t: int, place: FloatArray, doubt: FloatArray, miss: FloatArray) -> None:
+        """Take those of the points at places [N, 2] that are surely elsewhere to there, in no doubt [N], with no miss
+        [N] on the way back, and forget where they were believed to be."""
+        likeness = self._likeness(frame, place)
+        self._sure_in[self._joined & (likeness >= _SAME)] = t
+        self._sure_before = np.full(len(place), -1, np.intp)
+        since = np.abs(t - self._sure_in)
+        for found in self._redetection.find(frame, place, likeness, _SAME, since, t, self._patch, self._looks):
+            which = found.which
+            off = which[np.linalg.norm(found.xy - place[which], axis=1) > _ELSEWHERE]
+            self._sure_before[off] = self._sure_in[off]
+            place[which], self._believed[which], self._linear[which] = found.xy, found.xy, found.linear
+            doubt[which], miss[which], self._sure_in[which] = 0.0, 0.0, t
+            for past in self._past:
+                past.doubt[which] = np.inf
 
     def _settle(self, frame: Frame, place: FloatArray, doubt: FloatArray, miss: FloatArray) -> None:
         """Take the points to places [N, 2], or where they are hidden there, to where they are found or expected."""

@@ -7,6 +7,7 @@ occluder of another colour doesn't pass for the point.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vswap_kernel.types import BoolArray, FloatArray
 from vswap_optical_flow.dense_flow import read_at
@@ -42,12 +43,15 @@ class Looks:
         look = self._around(colour, xy, linear)
         return np.minimum(self._apart(look, self._key), self._apart(look, self._recent))
 
-    def unlike_keyframe(self, colour: FloatArray, xy: FloatArray, linear: FloatArray) -> FloatArray:
-        """The same float32 [N] of places [N, 2], compared with the keyframe alone.
+    def unlike_keyframe(
+        self, colour: FloatArray, xy: FloatArray, linear: FloatArray, which: NDArray[np.intp] | slice = slice(None)
+    ) -> FloatArray:
+        """The same float32 [K] of places [K, 2] of the points `which`, all by default, compared with the keyframe
+        alone.
 
         The recent look would learn whatever a point slides onto, little by little.
         """
-        return self._apart(self._around(colour, xy, linear), self._key)
+        return self._apart(self._around(colour, xy, linear), self._key[which])
 
     def _apart(self, look: FloatArray, known: FloatArray) -> FloatArray:
         return np.asarray(np.abs(look - known).mean(axis=-1) @ self._weight, np.float32)

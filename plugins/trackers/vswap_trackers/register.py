@@ -154,6 +154,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.dis_flow:DisFlow",
         DisFlowOptions,
         "dense optical flow in hops of several lengths: for articulated subjects, hidden points, and many points",
+        revision=2,
         requires=("cv2",),
         install="pip install 'vswap[opencv]'",
     )
@@ -165,6 +166,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         requires=("torch",),
         install="pip install 'vswap[diffusion]'",
         accepts={"embedder": ("feature-maps",)},
+        revision=2,
     )
     yield ComponentSpec(
         "ensemble",
@@ -218,6 +220,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "a person's joints in every frame by ViTPose; points are named as COCO's joints",
         requires=("torch", "transformers", "cv2"),
         install="pip install 'vswap[diffusion,opencv]'",
+        capabilities=("only:coco-joints",),
         preflight="vswap_trackers.pose_joints:preflight",
     )
     yield ComponentSpec(

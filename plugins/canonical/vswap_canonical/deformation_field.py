@@ -39,8 +39,8 @@ class DeformationField:
 
     Affine maps are fitted first, robustly and in closed form, to dense flow and tracks (`affine_start`); smooth
     coupling layers then learn what those miss (`deformation_layers`), if held-out correspondences gain by it.
-    With masks only the subject's pixels count. Without masks it is those around the tracked points that move as most of them and
-    the points do.
+    With masks only the subject's pixels count. Without masks it is those around the tracked points that move as most
+    of them and the points do.
     """
 
     def __init__(self, options: DeformationFieldOptions, context: Context) -> None:

@@ -24,6 +24,8 @@ from vswap_canonical.deformation_checkpoint import Course, read_checkpoint, writ
 from vswap_kernel.errors import StoreError
 
 _RATES = {"picture": 5e-3, "control": 2e-2, "correction": 2e-2, "light": 2e-3}
+_SLIGHT = 2e-5
+"""Adam's epsilon. Gradients below it stay small steps: texels at a layer's edge are hardly seen, and would swing."""
 _CHECK_EVERY = 50
 _PATIENCE = 2
 """Checks without a gain after which the learning rate is halved."""
@@ -94,7 +96,7 @@ class AtlasFit:
     def _learn(self, atlas: Atlas, material: Material) -> Course:
         named = dict(atlas.named_parameters())
         # one group each, in the model's order, which is that of the checkpoint
-        groups = [{"params": [parameter], "lr": _rate(name)} for name, parameter in named.items()]
+        groups = [{"params": [parameter], "lr": _rate(name), "eps": _SLIGHT} for name, parameter in named.items()]
         optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
         best = {name: value.clone() for name, value in atlas.state_dict().items() if name in named}
         course, path = Course(rate=1.0, held=[held_out_psnr(atlas, material)]), self._scratch / "atlas.safetensors"

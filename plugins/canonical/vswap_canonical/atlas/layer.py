@@ -83,7 +83,7 @@ class Layer(nn.Module):
         square = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1).view(-1, 2)
         starts = self.windows[frame, None, :2] + square * self.windows[frame, None, 2:]
         every = frame.repeat_interleave(len(square))
-        apart = (self.uv(every, starts.reshape(-1, 2)).view(len(uv), -1, 2) - uv[:, None]).square().sum(-1)
+        apart = (self.uv(every, starts.reshape(-1, 2)).view(starts.shape) - uv[:, None]).square().sum(-1)
         xy = starts[torch.arange(len(uv)), apart.argmin(1)]
         reach = self.windows[frame, 2:].amax(1)
         for _ in range(_STEPS):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from vswap_canonical.deformation.fit import DeformationFit, distance_to_rotations
+from vswap_canonical.deformation.layers import REACH, Deformation
 from vswap_canonical.deformation_field import DeformationField
-from vswap_canonical.deformation_fit import DeformationFit, distance_to_rotations
-from vswap_canonical.deformation_layers import REACH, Deformation
 from vswap_canonical.keyframe import Keyframe
 from vswap_canonical.register import DeformationFieldOptions, SimilarityOptions
 from vswap_canonical.similarity import Similarity

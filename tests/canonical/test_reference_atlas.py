@@ -12,12 +12,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
 from vswap_canonical.flow_pairs import FlowPairs
-from vswap_canonical.reference_fit import CHECKPOINT, ReferenceAtlas, mean_psnr, read_fitted, write_fitted
-from vswap_canonical.reference_losses import ReferenceClip, inverse_loss, reference_losses, total_loss
-from vswap_canonical.reference_networks import NetworkSettings, ReferenceNetworks
-from vswap_canonical.reference_propagation import carry_points, reference_displacement
-from vswap_canonical.reference_render import ReferenceGrid, render, render_frame
-from vswap_canonical.reference_training import ReferenceSchedule
+from vswap_canonical.reference.fit import CHECKPOINT, ReferenceAtlas, mean_psnr, read_fitted, write_fitted
+from vswap_canonical.reference.losses import ReferenceClip, inverse_loss, reference_losses, total_loss
+from vswap_canonical.reference.networks import NetworkSettings, ReferenceNetworks
+from vswap_canonical.reference.propagation import carry_points, reference_displacement
+from vswap_canonical.reference.render import ReferenceGrid, render, render_frame
+from vswap_canonical.reference.training import ReferenceSchedule
 from vswap_kernel.api import Context
 from vswap_kernel.errors import InputError, StoreError
 from vswap_kernel.types import Masks, PointEdit, PointTracks, Video

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from vswap_canonical.reference_checkpoint import REFERENCE_NAMES, read_reference_checkpoint, settings_of_reference
-from vswap_canonical.reference_networks import NetworkSettings, ReferenceNetworks
+from vswap_canonical.reference.checkpoint import REFERENCE_NAMES, read_reference_checkpoint, settings_of_reference
+from vswap_canonical.reference.networks import NetworkSettings, ReferenceNetworks
 from vswap_kernel.errors import InputError
 
 SMALL = {

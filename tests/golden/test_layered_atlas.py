@@ -12,11 +12,11 @@ from safetensors.torch import load_file
 
 from vswap_canonical.flow_pairs import FlowPairs
 from vswap_canonical.layered_atlas import LayeredAtlas
-from vswap_canonical.reference_checkpoint import REFERENCE_NAMES, read_reference_checkpoint, settings_of_reference
-from vswap_canonical.reference_losses import WEIGHTS, ReferenceClip, inverse_loss, reference_losses, total_loss
-from vswap_canonical.reference_propagation import carry_points, forward_jacobian, reference_displacement
-from vswap_canonical.reference_render import ReferenceGrid
-from vswap_canonical.reference_training import ReferenceTraining
+from vswap_canonical.reference.checkpoint import REFERENCE_NAMES, read_reference_checkpoint, settings_of_reference
+from vswap_canonical.reference.losses import WEIGHTS, ReferenceClip, inverse_loss, reference_losses, total_loss
+from vswap_canonical.reference.propagation import carry_points, forward_jacobian, reference_displacement
+from vswap_canonical.reference.render import ReferenceGrid
+from vswap_canonical.reference.training import ReferenceTraining
 from vswap_canonical.register import LayeredAtlasOptions
 from vswap_kernel.api import Context
 from vswap_kernel.types import PointEdit, PointTracks, Video

@@ -12,15 +12,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vswap_canonical.affine_start import affine_start
 from vswap_canonical.asked import asked_moves
-from vswap_canonical.canonical_picture import paint, picture_psnr
-from vswap_canonical.deformation_drag import carried_drags
-from vswap_canonical.deformation_fit import DeformationFit, FitSettings
-from vswap_canonical.deformation_layers import Deformation
-from vswap_canonical.deformation_pairs import flow_correspondences, joined, track_correspondences
+from vswap_canonical.deformation.affine_start import affine_start
+from vswap_canonical.deformation.drag import carried_drags
+from vswap_canonical.deformation.fit import DeformationFit, FitSettings
+from vswap_canonical.deformation.layers import Deformation
+from vswap_canonical.deformation.pairs import flow_correspondences, joined, track_correspondences
+from vswap_canonical.deformation.picture import paint, picture_psnr
+from vswap_canonical.deformation.regions import Regions
 from vswap_canonical.register import DeformationFieldOptions
-from vswap_canonical.subject_regions import Regions
 from vswap_kernel.api import Context
 from vswap_kernel.errors import StoreError
 from vswap_kernel.pictures import encode_png
@@ -38,7 +38,7 @@ class DeformationField:
     """Canonical that learns an invertible deformation from every frame to one canonical frame, on a CPU.
 
     Affine maps are fitted first, robustly and in closed form, to dense flow and tracks (`affine_start`); smooth
-    coupling layers then learn what those miss (`deformation_layers`), if held-out correspondences gain by it.
+    coupling layers then learn what those miss (`deformation.layers`), if held-out correspondences gain by it.
     With masks only the subject's pixels count. Without masks it is those around the tracked points that move as most
     of them and the points do.
     """

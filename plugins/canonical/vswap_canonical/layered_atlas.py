@@ -14,10 +14,10 @@ from vswap_canonical.atlas.drag import carried, shown
 from vswap_canonical.atlas.files import FILE, read_atlas, write_atlas
 from vswap_canonical.atlas.fit import AtlasFit, Settings
 from vswap_canonical.atlas.sheets import reconstruction_psnr, write_pictures
-from vswap_canonical.reference_checkpoint import read_reference_checkpoint
-from vswap_canonical.reference_fit import ReferenceAtlas, write_fitted
-from vswap_canonical.reference_render import ReferenceGrid
-from vswap_canonical.reference_training import ReferenceSchedule
+from vswap_canonical.reference.checkpoint import read_reference_checkpoint
+from vswap_canonical.reference.fit import ReferenceAtlas, write_fitted
+from vswap_canonical.reference.render import ReferenceGrid
+from vswap_canonical.reference.training import ReferenceSchedule
 from vswap_canonical.register import LayeredAtlasOptions
 from vswap_canonical.smoothing import smoothed
 from vswap_kernel.api import Context

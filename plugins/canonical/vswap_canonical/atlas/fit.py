@@ -20,7 +20,7 @@ from vswap_canonical.atlas.painting import paint
 from vswap_canonical.atlas.registration import register
 from vswap_canonical.atlas.start import started
 from vswap_canonical.atlas.training import Material, Weights, held_out, step_loss
-from vswap_canonical.deformation_checkpoint import Course, read_checkpoint, write_checkpoint
+from vswap_canonical.checkpoint import Course, read_checkpoint, write_checkpoint
 from vswap_kernel.errors import StoreError
 
 _RATES = {"picture": 5e-3, "control": 2e-2, "correction": 2e-2, "light": 2e-3}

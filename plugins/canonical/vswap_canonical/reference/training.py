@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vswap_canonical import losses
-from vswap_canonical.reference_losses import UV_SCALE, ReferenceClip, inverse_loss, reference_losses, total_loss
-from vswap_canonical.reference_networks import ReferenceNetworks
+from vswap_canonical.reference.losses import UV_SCALE, ReferenceClip, inverse_loss, reference_losses, total_loss
+from vswap_canonical.reference.networks import ReferenceNetworks
 from vswap_kernel.errors import InputError, StoreError
 
 LEARNING_RATE = 1e-4

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vswap_canonical.deformation_pairs import Pairs
+from vswap_canonical.deformation.pairs import Pairs
 
 Real = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vswap_canonical.reference_networks import INPUTS_AND_OUTPUTS, NetworkSettings, ReferenceNetworks
+from vswap_canonical.reference.networks import INPUTS_AND_OUTPUTS, NetworkSettings, ReferenceNetworks
 from vswap_kernel.errors import InputError
 
 REFERENCE_NAMES = {

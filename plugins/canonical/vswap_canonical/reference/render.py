@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vswap_canonical.reference_networks import ReferenceNetworks
+from vswap_canonical.reference.networks import ReferenceNetworks
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from vswap_canonical.deformation_layers import Deformation, inverse
+from vswap_canonical.deformation.layers import Deformation, inverse
 
 _TINY = 1e-9  # square pixels: keeps a subject of one pixel solvable
 _PRIOR = (1e-2, 1e-2, 0.1, 0.1)

@@ -21,11 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from vswap_canonical.flow_pairs import flow_pairs
-from vswap_canonical.reference_losses import ReferenceClip
-from vswap_canonical.reference_networks import FULL_SIZE, NetworkSettings, ReferenceNetworks
-from vswap_canonical.reference_propagation import reference_displacement
-from vswap_canonical.reference_render import ReferenceGrid, render_frame
-from vswap_canonical.reference_training import IdentityPretraining, ReferenceSchedule, ReferenceTraining
+from vswap_canonical.reference.losses import ReferenceClip
+from vswap_canonical.reference.networks import FULL_SIZE, NetworkSettings, ReferenceNetworks
+from vswap_canonical.reference.propagation import reference_displacement
+from vswap_canonical.reference.render import ReferenceGrid, render_frame
+from vswap_canonical.reference.training import IdentityPretraining, ReferenceSchedule, ReferenceTraining
 from vswap_kernel.api import Context
 from vswap_kernel.errors import InputError, StoreError
 from vswap_kernel.types import DisplacementField, Masks, PointEdit, PointTracks, Video

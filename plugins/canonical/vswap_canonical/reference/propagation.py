@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from vswap_canonical.asked import asked_moves
-from vswap_canonical.reference_losses import Network
-from vswap_canonical.reference_networks import ReferenceNetworks
-from vswap_canonical.reference_render import ReferenceGrid
+from vswap_canonical.reference.losses import Network
+from vswap_canonical.reference.networks import ReferenceNetworks
+from vswap_canonical.reference.render import ReferenceGrid
 from vswap_kernel.types import DisplacementField, PointEdit, PointTracks
 
 STEPS = (0.1, 0.05)

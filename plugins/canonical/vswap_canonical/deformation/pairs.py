@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vswap_canonical.deformation.regions import Regions
 from vswap_canonical.flow_pairs import comes_back
-from vswap_canonical.subject_regions import Regions
 from vswap_kernel.types import BoolArray, FloatArray, PointTracks, Video
 from vswap_optical_flow.dense_flow import DenseFlow
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from vswap_canonical import losses
 from vswap_canonical.flow_pairs import FlowPairs
-from vswap_canonical.reference_networks import ReferenceNetworks
-from vswap_canonical.reference_render import ReferenceGrid, Rendered, opacity_at, render
+from vswap_canonical.reference.networks import ReferenceNetworks
+from vswap_canonical.reference.render import ReferenceGrid, Rendered, opacity_at, render
 from vswap_kernel.types import ByteArray, FloatArray
 
 WEIGHTS = {

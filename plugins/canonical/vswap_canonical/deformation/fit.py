@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vswap_canonical.deformation_checkpoint import Course, read_checkpoint, write_checkpoint
-from vswap_canonical.deformation_layers import REACH, Deformation, inverse
-from vswap_canonical.deformation_pairs import Pairs
+from vswap_canonical.checkpoint import Course, read_checkpoint, write_checkpoint
+from vswap_canonical.deformation.layers import REACH, Deformation, inverse
+from vswap_canonical.deformation.pairs import Pairs
 
 _POINTS, _FEWEST_POINTS = 6144, 8  # places in a step, of all pairs of frames alike, and at least of each
 _STRETCHED = 1024  # places in a step where the Jacobian is held, in all frames alike

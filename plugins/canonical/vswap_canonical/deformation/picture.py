@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import torch
 
-from vswap_canonical.deformation_layers import Deformation
-from vswap_canonical.subject_regions import Regions
+from vswap_canonical.deformation.layers import Deformation
+from vswap_canonical.deformation.regions import Regions
 from vswap_kernel.types import BoolArray, ByteArray, FloatArray, Video
 
 _FRAMES = 48  # of a longer clip, so many evenly spaced ones are averaged and judged

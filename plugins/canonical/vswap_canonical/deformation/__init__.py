@@ -1,0 +1,1 @@
+"""The deformation field: an invertible deformation of every frame to one canonical frame, and how it is fitted."""

@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("cv2")
 
+import small_raft
 from turning_scene import FRAMES, KEYFRAME, scene, turn
 from vswap_canonical.atlas import fit as atlas_fit
 from vswap_canonical.atlas.clip import moving_subject
@@ -195,3 +196,18 @@ def test_a_checkpoint_of_the_reference_needs_its_preset(tmp_path: Path) -> None:
     (tmp_path / "atlas.pth").touch()
     with pytest.raises(ConfigError, match="preset: reference"):
         LayeredAtlas(LayeredAtlasOptions(weights=tmp_path / "atlas.pth"), Context(tmp_path))
+
+
+def test_the_flow_can_be_raft_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_raft.install(monkeypatch)
+    torch.save({"shift": torch.zeros(2)}, tmp_path / "raft.pth")
+    options = {"iterations": 0, "registrations": 0, "flow": "raft", "flow_weights": tmp_path / "raft.pth"}
+    still = read_atlas(fitted(tmp_path / "raft", tracks=NO_TRACKS, **options) / FILE)[0].subject
+    # nothing moves, says this one, so that a place stays itself in every frame
+    place = torch.tensor([[48.0, 36.0]]).repeat(FRAMES, 1)
+    torch.testing.assert_close(still.uv(torch.arange(FRAMES), place), place, atol=0.5, rtol=0)
+
+
+def test_raft_needs_its_weights(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="needs flow_weights"):
+        LayeredAtlas(LayeredAtlasOptions(flow="raft"), Context(tmp_path))

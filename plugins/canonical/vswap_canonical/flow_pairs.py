@@ -12,6 +12,8 @@ from vswap_kernel.types import BoolArray, ByteArray, FloatArray
 from vswap_optical_flow.dense_flow import DenseFlow
 
 Told = Callable[[int, int], None]
+Between = Callable[[ByteArray, ByteArray], FloatArray]
+"""The flow [h, w, 2] from one RGB frame uint8 [h, w, 3] to another."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,20 +36,30 @@ class FlowPairs:
 
 
 def flow_pairs(
-    frames: ByteArray, gap: int = 1, *, largest_miss: float = 1.0, told: Told = lambda done, total: None
+    frames: ByteArray,
+    gap: int = 1,
+    *,
+    between: Between | None = None,
+    largest_miss: float = 1.0,
+    told: Told = lambda done, total: None,
 ) -> FlowPairs:
     """The flow between all frames uint8 [T, h, w, 3] that are `gap` apart; it holds where it comes back to within
-    `largest_miss` pixels. `told` is called with the pairs done and their number."""
-    grey = [np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)) for frame in frames]
-    count, shape = max(0, len(grey) - gap), grey[0].shape
+    `largest_miss` pixels. `between` computes it, by default DIS. `told` is called with the pairs done and how many
+    there are."""
+    between = between or _dis
+    count, shape = max(0, len(frames) - gap), frames.shape[1:3]
     ahead, back = np.zeros((count, *shape, 2), np.float32), np.zeros((count, *shape, 2), np.float32)
-    flow = DenseFlow()
     for t in range(count):
-        ahead[t], back[t] = flow.between(grey[t], grey[t + gap]), flow.between(grey[t + gap], grey[t])
+        ahead[t], back[t] = between(frames[t], frames[t + gap]), between(frames[t + gap], frames[t])
         told(t + 1, count)
     holds = [np.array([comes_back(*pair, largest_miss) for pair in zip(one, other, strict=True)], bool).reshape(
         count, *shape) for one, other in ((ahead, back), (back, ahead))]  # fmt: skip
     return FlowPairs(gap, ahead, back, *holds)
+
+
+def _dis(before: ByteArray, after: ByteArray) -> FloatArray:
+    first, second = (np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8) for frame in (before, after))
+    return DenseFlow().between(first, second)
 
 
 def comes_back(ahead: FloatArray, back: FloatArray, largest_miss: float) -> BoolArray:

@@ -14,6 +14,7 @@ from vswap_canonical.atlas.drag import carried, shown
 from vswap_canonical.atlas.files import FILE, read_atlas, write_atlas
 from vswap_canonical.atlas.fit import AtlasFit, Settings
 from vswap_canonical.atlas.sheets import reconstruction_psnr, write_pictures
+from vswap_canonical.flow_pairs import Between
 from vswap_canonical.reference.checkpoint import read_reference_checkpoint
 from vswap_canonical.reference.fit import ReferenceAtlas, write_fitted
 from vswap_canonical.reference.render import ReferenceGrid
@@ -23,6 +24,7 @@ from vswap_canonical.smoothing import smoothed
 from vswap_kernel.api import Context
 from vswap_kernel.errors import ConfigError, StoreError
 from vswap_kernel.types import BoolArray, DisplacementField, FloatArray, Masks, PointEdit, PointTracks, Video
+from vswap_optical_flow.raft import RaftFlow
 
 _FLOW = 0.15
 """Of the progress bar."""
@@ -84,6 +86,11 @@ class SplineAtlas:
     def __init__(self, options: LayeredAtlasOptions, context: Context) -> None:
         self._options, self._context = options, context
         self._iterations = _ITERATIONS if options.iterations is None else options.iterations
+        self._between: Between | None = None
+        if options.flow == "raft":
+            if options.flow_weights is None:
+                raise ConfigError("canonical.flow: raft needs flow_weights, a file of torchvision's raft_large")
+            self._between = RaftFlow(options.flow_weights, context.device).between
 
     def fit(self, video: Video, masks: Masks | None, tracks: PointTracks, out: Path, /) -> None:
         """Write the atlas and its pictures.
@@ -95,7 +102,7 @@ class SplineAtlas:
             InputError: the masks are empty in every frame.
         """
         options, context = self._options, self._context
-        clip = working_clip(video, masks, tracks, options.short_side, self._flow_told)
+        clip = working_clip(video, masks, tracks, options.short_side, self._flow_told, self._between)
         texels = options.subject_texels, options.background_texels
         settings = Settings(options.registrations, self._iterations, texels, context.seed, context.device)
         atlas, figures = AtlasFit(clip, settings, context.scratch, self._fit_told).run()

@@ -131,6 +131,10 @@ class LayeredAtlasOptions(Options):
     registrations: int = Field(
         2, ge=0, le=20, description="rounds in which frames are brought in line with the atlas before that"
     )
+    flow: Literal["dis", "raft"] = Field(
+        "dis", description="dense flow: by OpenCV, or by torchvision's RAFT if installed"
+    )
+    flow_weights: InputPath | None = Field(None, description="for raft: torchvision's published weights of raft_large")
     short_side: int = Field(
         240, ge=32, le=2160, description="pixels that the shorter side is scaled down to: more is finer and slower"
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vswap_canonical.flow_pairs import FlowPairs, flow_pairs
+from vswap_canonical.flow_pairs import Between, FlowPairs, flow_pairs
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import BoolArray, ByteArray, FloatArray, Masks, PointTracks, Video
 
@@ -62,7 +62,12 @@ class Clip:
 
 
 def working_clip(
-    video: Video, masks: Masks | None, tracks: PointTracks, short_side: int, told: Callable[[int, int], None]
+    video: Video,
+    masks: Masks | None,
+    tracks: PointTracks,
+    short_side: int,
+    told: Callable[[int, int], None],
+    between: Between | None = None,
 ) -> Clip:
     """The clip at a size whose shorter side is at most `short_side`. Without masks, the subject is what moves otherwise
     than the most of the picture and has a tracked point on it, see `moving_subject`.
@@ -73,7 +78,7 @@ def working_clip(
     size = working_size(video.size, short_side)
     frames = np.stack([_scaled(frame, size, cv2.INTER_AREA) for frame in video.frames])
     video.release()
-    flow = flow_pairs(frames, told=told)
+    flow = flow_pairs(frames, between=between, told=told)
     factor = np.divide(size, video.size).astype(np.float32)
     xy = ((tracks.xy + 0.5) * factor - 0.5).astype(np.float32)
     if masks is None:

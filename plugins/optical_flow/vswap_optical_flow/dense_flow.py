@@ -13,10 +13,14 @@ _COLUMNS = 4096
 class DenseFlow:
     """DIS optical flow (Kroeger et al., "Fast Optical Flow using Dense Inverse Search", ECCV 2016), by OpenCV."""
 
-    def __init__(self) -> None:
+    def __init__(self, patch: int = 8, stride: int = 3) -> None:
+        """patch: side of the squares that are matched; stride: how far apart they are, in pixels. Smaller and denser
+        ones keep to thin limbs, and take longer."""
         self._dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
         # the preset stops at half size, which is what slips off thin limbs
         self._dis.setFinestScale(0)
+        self._dis.setPatchSize(patch)
+        self._dis.setPatchStride(stride)
 
     def both_ways(self, before: ByteArray, after: ByteArray, xy: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Where points xy [N, 2] of the grey frame `before`, uint8 [h, w], are in `after`: places [N, 2], and by how

@@ -20,6 +20,8 @@ from vswap_trackers.visibility import VisibilityRule
 from vswap_trackers.working_size import Frame
 
 _PATCH = 11
+_FLOW_PATCH, _FLOW_STRIDE = 6, 2
+"""Pixels; its preset's 8 and 3 slip off legs more often."""
 _HOP = 0.3
 """Pixels of doubt that each hop adds, so that few long hops are preferred to many short ones."""
 _WORST = 10.0
@@ -97,7 +99,8 @@ class FlowChain:
     def __init__(self, queries: PointQueries, gaps: Sequence[int], rule: VisibilityRule) -> None:
         """queries: in pixels of the scaled frames; gaps: in frames, the first is 1."""
         count = len(queries.names)
-        self._queries, self._gaps, self._rule, self._flow = queries, tuple(gaps), rule, DenseFlow()
+        self._queries, self._gaps, self._rule = queries, tuple(gaps), rule
+        self._flow = DenseFlow(_FLOW_PATCH, _FLOW_STRIDE)
         self._past: deque[_Past] = deque(maxlen=max(gaps))
         self._offsets, self._looks = grid(_PATCH), Looks(count)
         self._patch: FloatArray = np.zeros((count, len(self._offsets)), np.float32)

@@ -154,7 +154,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.dis_flow:DisFlow",
         DisFlowOptions,
         "dense optical flow in hops of several lengths: for articulated subjects, hidden points, and many points",
-        revision=2,
+        revision=3,
         requires=("cv2",),
         install="pip install 'vswap[opencv]'",
     )

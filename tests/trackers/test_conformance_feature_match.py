@@ -13,8 +13,6 @@ from small_matcher import Surroundings
 from vswap_kernel.testing.case import Case
 from vswap_kernel.testing.suite import TrackerConformance
 
-LIMBS = "a thin moving part looks like the ground that it passes, as far as these features tell"
-BORDER = "a point stays visible for a frame or two when it leaves: the cell at the border still looks like it"
 
 
 class TestFeatureMatch(TrackerConformance):
@@ -23,11 +21,6 @@ class TestFeatureMatch(TrackerConformance):
     component = "feature-match"
     options = {"window": 8.0, "max_error": 4.0, "hide": 0.7, "show": 0.9}
     lends = {"embedder": Surroundings()}
-    expected_failures = {
-        "check_tracker_accuracy[mid-video-query]": LIMBS,
-        "check_tracker_any_keyframe[mid-video-query]": LIMBS,
-        "check_tracker_hidden[out-of-frame]": BORDER,
-    }
 
 
 class TestFeatureMatchOfDinov2(TrackerConformance):

@@ -24,9 +24,6 @@ JOINT_CASES = ("translation", "rotation", "scale", "occlusion", "out-of-frame", 
 class TestPose(TrackerConformance):
     component = "pose"
     own_cases = tuple(CaseSpec(f"joints-{name}", f"joint_cases:{name.replace('-', '_')}") for name in JOINT_CASES)
-    expected_failures = {
-        "check_tracker_hidden[joints-out-of-frame]": "what is left of a spot at the frame's border is a joint to it",
-    }
     weights: Path
 
     @pytest.fixture(scope="class", autouse=True)

@@ -228,7 +228,6 @@ class TestOnnx(TrackerConformance):
     """With the network that is shipped as `toytrack`, all that is told of it in the options."""
 
     component = "onnx"
-    expected_failures = {"check_tracker_hidden[out-of-frame]": "a point that leaves is called visible a little longer"}
 
     def options_for(self, case: Case, folder: Path) -> dict[str, Any]:
         names = {"video_input": "video", "queries_input": "queries", "tracks_output": "tracks"}

@@ -17,7 +17,6 @@ from vswap_toybox.clip import clip
 from vswap_trackers.options_models import ToyTrackOptions
 from vswap_trackers.toytrack import WEIGHTS, ToyTrack
 
-BORDER = "a point that leaves through the border is still called visible for a few frames"
 # pixels, and the share of places whose visibility is told rightly; measured: see weights/README.md
 PAN_MEDIAN, PAN_MEAN = 0.5, 0.6
 TOYBOX_MEDIAN, TOYBOX_OCCLUSION = 0.8, 0.95
@@ -88,7 +87,6 @@ def test_a_long_narrow_video_is_shown_in_whole_cells(tmp_path):
 
 class TestToyTrack(TrackerConformance):
     component = "toytrack"
-    expected_failures = {"check_tracker_hidden[out-of-frame]": BORDER}
 
     def options_for(self, case: Case, folder: Path) -> dict[str, Any]:
         """The kit's own case, on which there are a thousand frames to track, at a quarter of the size."""

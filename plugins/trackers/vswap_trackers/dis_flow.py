@@ -11,6 +11,7 @@ from vswap_kernel.api import Context
 from vswap_kernel.types import BoolArray, PointQueries, PointTracks, Video
 from vswap_trackers.contract import finished, inside, require_keyframes
 from vswap_trackers.flow_chain import Evidence, FlowChain
+from vswap_trackers.plausibility import plausible
 from vswap_trackers.register import DisFlowOptions
 from vswap_trackers.visibility import VisibilityRule, bridged
 from vswap_trackers.working_size import WorkingSize
@@ -23,15 +24,15 @@ class DisFlow:
     """Tracker that needs a processor and OpenCV only; thousands of points cost little more than one.
 
     The flow is computed for whole frames, from frames 1, 2 and 4 (`gaps`) before each. A point takes the hop that is
-    least in doubt: the flow comes back to where it started, the place looks like the point (soft colours, on its
-    keyframe or lately), and it isn't far from where the common motion of all points would carry it. Where a patch still
-    looks as on the keyframe, it is aligned to that, to a fraction of a pixel, so that small errors don't add up.
+    least in doubt: the flow comes back to where it started, and the place looks like the point (soft colours, on its
+    keyframe or lately); where the flow fails it goes along with its neighbours. Where a patch still looks as on the
+    keyframe, it is aligned to that, to a fraction of a pixel, so that small errors don't add up.
 
     Visible or not is decided by `VisibilityRule`; what a point looks like is there its keyframe's colours or structure,
     for a recent look would learn the occluder that it slides onto. A hidden point is sought by its keyframe's patch
     near where its visible neighbours would have it, and wherever its keyframe's surroundings are found again
     (`Redetection`); one that turns out to have been far off was not seen since it was last sure. Hidden places are
-    those of `bridged`. Confidence is the trust.
+    those of `bridged`. Confidence is the trust. At the end `plausible` judges the sightings once more.
     """
 
     def __init__(self, options: DisFlowOptions, context: Context) -> None:
@@ -59,7 +60,7 @@ class DisFlow:
                 trust[t, past], visible[t, past] = evidence.trust[past], evidence.visible[past]
         visible &= inside(xy, working.scaled)
         places = working.back(bridged(xy, visible, carried))
-        return finished(queries, video.size, places, visible, trust)
+        return plausible(self._options, video, queries, finished(queries, video.size, places, visible, trust))
 
     @staticmethod
     def _take_back(visible: BoolArray, t: int, sure_before: NDArray[np.intp]) -> None:

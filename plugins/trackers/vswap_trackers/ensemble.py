@@ -11,6 +11,7 @@ from vswap_kernel.protocols import Tracker
 from vswap_kernel.types import BoolArray, FloatArray, PointQueries, PointTracks, Video
 from vswap_trackers.contract import finished, inside, require_keyframes
 from vswap_trackers.members import made_members
+from vswap_trackers.plausibility import plausible
 from vswap_trackers.register import EnsembleOptions
 from vswap_trackers.visibility import VisibilityRule
 from vswap_trackers.voting import interpolated, mean_on_the_way, vote
@@ -28,7 +29,7 @@ class Ensemble:
     apart on average between there and the keyframe is the miss of `VisibilityRule`, interpolated between those frames;
     with the member's own confidence it gives its weight. A point goes where the member says that the others, by their
     weights, are nearest to; members within `agree` pixels of it are averaged. It is visible by the weighted vote of
-    the members, with the rule's hysteresis.
+    the members, with the rule's hysteresis, unless `plausible` says otherwise.
     """
 
     def __init__(self, options: EnsembleOptions, context: Context) -> None:
@@ -55,7 +56,8 @@ class Ensemble:
         seen = np.stack([tracks.visible for tracks in found])
         share = (weight * seen).sum(axis=0) / weight.sum(axis=0)
         visible = self._visible(share * inside(place, video.size), queries)
-        return finished(queries, video.size, place, visible, agreement)
+        tracks = finished(queries, video.size, place, visible, agreement)
+        return plausible(self._options, video, queries, tracks)
 
     def _misses(self, member: Tracker, video: Video, queries: PointQueries, tracks: PointTracks) -> FloatArray:
         """By how many pixels float32 [T, N] the way back from each frame lies beside the way there, on average."""

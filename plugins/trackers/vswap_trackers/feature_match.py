@@ -11,6 +11,7 @@ from vswap_kernel.api import Context
 from vswap_kernel.types import ByteArray, PointQueries, PointTracks, Video
 from vswap_trackers.contract import finished, inside, require_keyframes
 from vswap_trackers.feature_walk import FeatureWalk
+from vswap_trackers.plausibility import plausible
 from vswap_trackers.register import FeatureMatchOptions
 from vswap_trackers.visibility import VisibilityRule, bridged
 
@@ -37,7 +38,7 @@ class FeatureMatch:
     best, weighted by their fit, so that it is finer than a cell. A hidden point is sought in a window four times as
     wide. Visible or not is decided by `VisibilityRule`: by the features of the keyframe, and the same search in the
     frame before, where the point was seen there. What parts from the common motion by more than half a window in one
-    frame is hidden.
+    frame is hidden, and what `plausible` finds.
 
     It is as coarse as the embedder's cells are, and needs no texture. The config's `embedder` must offer
     "feature-maps".
@@ -66,7 +67,8 @@ class FeatureMatch:
                 xy[t, past], carried[t, past] = walk.xy[past], walk.carried[past]
                 trust[t, past], visible[t, past] = walk.trust[past], walk.visible[past]
         visible &= inside(xy, video.size)
-        return finished(queries, video.size, bridged(xy, visible, carried), visible, trust)
+        tracks = finished(queries, video.size, bridged(xy, visible, carried), visible, trust)
+        return plausible(self._options, video, queries, tracks)
 
     def _maps(self, video: Video, queries: PointQueries, step: int) -> Iterator[tuple[int, Tensor]]:
         """Frame numbers from the first keyframe on, in walking order, with the features [C, h, w] of each."""

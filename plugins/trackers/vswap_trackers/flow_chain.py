@@ -24,6 +24,7 @@ _FLOW_PATCH, _FLOW_STRIDE = 6, 2
 """Pixels; its preset's 8 and 3 slip off legs more often."""
 _HOP = 0.3
 """Pixels of doubt that each hop adds, so that few long hops are preferred to many short ones."""
+_TINY = 1e-9
 _WORST = 10.0
 """Pixels of doubt that a hop's miss, or its leap, adds at most."""
 _LEAP = 0.5
@@ -33,9 +34,7 @@ _LOOKS = 0.3
 _UNSEEN = 20.0
 """Pixels of doubt that a hop costs from a frame in which the point was hidden."""
 _GUESS = 3.0
-"""Pixels of doubt that following the others costs: only where the flow fails."""
-_STRAY = 6.0
-"""Pixels of doubt at the distance of the points' extent from where the others would carry a point."""
+"""Pixels of doubt that following the neighbours costs: only where the flow fails."""
 _LEAST_EXTENT = 8.0
 _SURE = 1.0
 """Pixels by which the flow back may miss for a point to have a say in the common motion."""
@@ -51,10 +50,10 @@ _ELSEWHERE = 20.0
 """Pixels off from which on a point was on something else."""
 _UNPROVEN = 0.6
 """Confidence in the place of a hidden point that is expected there, and not found by its patch."""
-_NEIGHBOURS = 0.5
-"""Over the points' extent: how near points are that move alike."""
+_ALONG, _NEIGHBOURS = 0.25, 0.5
+"""Over the points' extent: how near points are that move alike, from frame to frame and since their keyframes."""
 _WITNESSES = 256
-"""Visible points that are asked at most where a hidden one is to be expected."""
+"""Visible points that are asked at most where another is to be expected."""
 _REACH = 16
 """Pixels from where it is expected within which a hidden point is sought."""
 
@@ -107,8 +106,7 @@ class FlowChain:
         # rotation and scale of each point's surroundings since its keyframe
         self._linear: FloatArray = np.tile(np.eye(2, dtype=np.float32), (count, 1, 1))
         self._xy, self._carried = queries.xy.copy(), queries.xy.copy()
-        # the same from where they were last found again: `_carried` has no leaps, for hidden places go along it
-        self._believed, self._redetection = queries.xy.copy(), Redetection()
+        self._redetection = Redetection()
         self._sure_in, self._sure_before = np.zeros(count, np.intp), np.full(count, -1, np.intp)
         self._doubt: FloatArray = np.full(count, np.inf, np.float32)
         self._trust: FloatArray = np.zeros(count, np.float32)
@@ -134,15 +132,13 @@ class FlowChain:
         motion = self._common_motion(places[0], misses[0])
         self._linear[self._joined] = motion.matrix @ self._linear[self._joined]
         self._carried = np.where(self._joined[:, None], motion.apply(self._carried), self._xy)
-        self._believed = np.where(self._joined[:, None], motion.apply(self._believed), self._xy)
         guess = self._past[0].doubt + _GUESS
-        places = np.concatenate([places, motion.apply(self._xy)[None], self._believed[None]])
-        doubts = np.concatenate([doubts, guess[None], guess[None]])
+        places = np.concatenate([places, self._with_neighbours(places[0], misses[0])[None]])
+        doubts = np.concatenate([doubts, guess[None]])
         doubts += _LOOKS * self._looks.unlike(frame.colour, places, self._linear)
-        stray = np.linalg.norm(places - self._believed, axis=2) / self._extent()
-        best, every = (doubts + _STRAY * stray).argmin(axis=0), np.arange(len(guess))
+        best, every = doubts.argmin(axis=0), np.arange(len(guess))
         # what the others' motion says can't be tracked back: the point's own flow tells whether it is still seen
-        miss = np.concatenate([misses, misses[:1], misses[:1]])[best, every]
+        miss = np.concatenate([misses, misses[:1]])[best, every]
         place = self._home(frame, places[best, every])
         doubt, miss = doubts[best, every], np.minimum(miss, misses[0])
         self._find_again(frame, t, place, doubt, miss)
@@ -163,6 +159,26 @@ class FlowChain:
         sure = self._visible & (misses < _SURE)
         return fit_similarity(self._xy[sure], places[sure]) if sure.any() else Similarity()
 
+    def _with_neighbours(self, places: FloatArray, misses: FloatArray) -> FloatArray:
+        """Where the points would be [N, 2] if they moved as the visible points around them whose flow from the frame
+        before leads to places [N, 2] and comes back."""
+        sure = np.flatnonzero(self._visible & (misses < _SURE))
+        return self._xy + self._around(np.arange(len(places)), sure, places - self._xy, _ALONG)
+
+    def _around(
+        self, points: NDArray[np.intp], witnesses: NDArray[np.intp], values: FloatArray, near: float
+    ) -> FloatArray:
+        """Means [K, 2] of values [N, 2] over the witnesses near each of the points [K], itself left out; 0 where there
+        are none. They are near by where the common motion carries them, in terms of their extent."""
+        if not len(witnesses):
+            return np.zeros((len(points), 2), np.float32)
+        witnesses = witnesses[:: -(-len(witnesses) // _WITNESSES)]
+        apart = np.square(self._carried[points, None] - self._carried[witnesses]).sum(axis=2)
+        apart[points[:, None] == witnesses] = np.inf
+        least = apart.min(axis=1, keepdims=True)
+        weight = np.exp(-(apart - np.where(np.isfinite(least), least, 0.0)) / (2 * np.square(near * self._extent())))
+        return np.asarray(weight @ values[witnesses] / np.maximum(weight.sum(axis=1, keepdims=True), _TINY), np.float32)
+
     def _extent(self) -> float:
         """Pixels: how far the points lie from their middle."""
         centred = self._carried[self._joined] - np.median(self._carried[self._joined], axis=0)
@@ -180,7 +196,7 @@ class FlowChain:
 
     def _find_again(self, frame: Frame, t: int, place: FloatArray, doubt: FloatArray, miss: FloatArray) -> None:
         """Take those of the points at places [N, 2] that are surely elsewhere to there, in no doubt [N], with no miss
-        [N] on the way back, and forget where they were believed to be."""
+        [N] on the way back."""
         likeness = self._likeness(frame, place)
         self._sure_in[self._joined & (likeness >= _SAME)] = t
         self._sure_before = np.full(len(place), -1, np.intp)
@@ -189,7 +205,7 @@ class FlowChain:
             which = found.which
             off = which[np.linalg.norm(found.xy - place[which], axis=1) > _ELSEWHERE]
             self._sure_before[off] = self._sure_in[off]
-            place[which], self._believed[which], self._linear[which] = found.xy, found.xy, found.linear
+            place[which], self._linear[which] = found.xy, found.linear
             doubt[which], miss[which], self._sure_in[which] = 0.0, 0.0, t
             for past in self._past:
                 past.doubt[which] = np.inf
@@ -219,15 +235,8 @@ class FlowChain:
     def _expected(self, place: FloatArray, visible: BoolArray, lost: NDArray[np.intp]) -> FloatArray:
         """Where the points `lost` [K] are to be expected, [K, 2], by those that are visible at places [N, 2]: each is
         as far from where the common motion carries it as its neighbours are from where it carries them."""
-        carried, seen = self._carried[lost], np.flatnonzero(visible)
-        if not len(seen):
-            return np.asarray(carried, np.float32)
-        seen = seen[:: -(-len(seen) // _WITNESSES)]
-        apart = np.square(carried[:, None] - self._carried[seen]).sum(axis=2)
-        near = 2 * np.square(_NEIGHBOURS * self._extent())
-        weight = np.exp(-(apart - apart.min(axis=1, keepdims=True)) / near)
-        away = (place - self._carried)[seen]
-        return np.asarray(carried + weight @ away / weight.sum(axis=1, keepdims=True), np.float32)
+        away = self._around(lost, np.flatnonzero(visible), place - self._carried, _NEIGHBOURS)
+        return np.asarray(self._carried[lost] + away, np.float32)
 
     def _trust_at(self, frame: Frame, place: FloatArray, miss: FloatArray, own: FloatArray | float) -> FloatArray:
         """Alike is what has the keyframe's colours, or its structure: light changes the one, plain paint has not the

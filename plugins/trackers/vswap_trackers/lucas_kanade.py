@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 
 from vswap_kernel.api import Context
-from vswap_kernel.errors import InputError
 from vswap_kernel.types import PointQueries, PointTracks, Video
+from vswap_trackers.contract import require_keyframes
+from vswap_trackers.plausibility import plausible
 from vswap_trackers.register import LucasKanadeOptions
 from vswap_trackers.walk import Walk
 
@@ -30,7 +31,7 @@ class LucasKanade:
     - a patch within `search_radius` pixels of its expected place correlates by at least `found_correlation` with its
       look on the keyframe or with its last look.
 
-    A hidden point is carried by the common motion. Confidence is the correlation, halved at the flow's error limit and
+    Of what is called visible so, `plausible` sorts out more. A hidden point is carried by the common motion. Confidence is the correlation, halved at the flow's error limit and
     where a point was found again; it fades by a tenth a frame while hidden.
     """
 
@@ -44,11 +45,8 @@ class LucasKanade:
         Raises:
             InputError: a keyframe beyond the end of the video.
         """
+        require_keyframes(video, queries)
         frames, count = len(video), len(queries.names)
-        beyond = np.flatnonzero((queries.frame >= frames) | (queries.frame < 0))
-        if len(beyond):
-            name, frame = queries.names[beyond[0]], queries.frame[beyond[0]]
-            raise InputError(f"point {name!r}: keyframe {frame} is beyond the end; the video has {frames} frames")
         every = np.arange(count)
         xy = np.tile(queries.xy, (frames, 1, 1))
         visible, confidence = np.zeros((frames, count), bool), np.zeros((frames, count), np.float32)
@@ -58,7 +56,8 @@ class LucasKanade:
                 past = (t - queries.frame) * direction > 0
                 xy[t, past] = walk.xy[past]
                 visible[t, past], confidence[t, past] = walk.visible[past], walk.confidence[past]
-        return PointTracks(queries.names, xy, visible, confidence, video.size)
+        tracks = PointTracks(queries.names, xy, visible, confidence, video.size)
+        return plausible(self._options, video, queries, tracks)
 
     def _walk(self, video: Video, queries: PointQueries, direction: int) -> Iterator[tuple[int, Walk]]:
         """Frame numbers from the first keyframe on, in walking order, with the state of the points there."""

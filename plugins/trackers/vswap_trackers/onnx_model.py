@@ -13,6 +13,7 @@ from vswap_kernel.types import ByteArray, FloatArray, PointQueries, PointTracks,
 from vswap_pretrained.onnx_files import open_session
 from vswap_trackers.onnx_session import fixed_axes, input_kind, require
 from vswap_trackers.options_models import OnnxOptions
+from vswap_trackers.plausibility import plausible
 from vswap_trackers.windows import Windows, in_groups, track_in_windows
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class OnnxTracker:
 
     Axes that the file fixes are kept to: frames are scaled to its H and W, windows have its T frames (the last frame is
     repeated to fill one up), and points come in groups of its N.
+
+    What the network calls visible is judged by `plausible`, which the options can switch off.
     """
 
     def __init__(self, options: OnnxOptions, context: Context) -> None:
@@ -47,7 +50,9 @@ class OnnxTracker:
         session = open_session(options.model, self._context.device)
         _require_contract(options, session)
         model = _Model(options, session)
-        return track_in_windows(video, queries, model, _windows(options, model.frames), self._context.progress)
+        windows = _windows(options, model.frames)
+        tracks = track_in_windows(video, queries, model, windows, self._context.progress)
+        return plausible(options, video, queries, tracks)
 
 
 def preflight(options: OnnxOptions, facts: Facts) -> None:

@@ -1,4 +1,4 @@
-"""Options of the trackers that run somebody else's model."""
+"""Options that several trackers share, and those of the trackers that run somebody's model."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 
 from vswap_kernel.api import InputPath, Options
+
+
+class PlausibleOptions(Options):
+    """Whether sightings are judged by `vswap_trackers.plausibility`."""
+
+    plausible: bool = Field(
+        True, description="hide points that part from the others without looking as they did on their keyframes"
+    )
 
 
 class WindowOptions(Options):
@@ -31,7 +39,7 @@ class WindowOptions(Options):
         return self
 
 
-class OnnxOptions(WindowOptions):
+class OnnxOptions(WindowOptions, PlausibleOptions):
     """Options of `onnx`. The defaults are the contract of vswap's own networks."""
 
     model: InputPath = Field(description="the ONNX file")
@@ -122,7 +130,7 @@ class FileOptions(Options):
     )
 
 
-class ToyTrackOptions(WindowOptions):
+class ToyTrackOptions(WindowOptions, PlausibleOptions):
     """Options of `toytrack`."""
 
     window: int | None = Field(24, ge=2, description="frames a call; null: the whole clip at once, in memory too")

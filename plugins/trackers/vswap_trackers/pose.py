@@ -9,7 +9,7 @@ import numpy as np
 from vswap_kernel.api import Context
 from vswap_kernel.types import BoolArray, ByteArray, FloatArray, PointQueries, PointTracks, Video
 from vswap_track_files.found_tracks import fill_gaps
-from vswap_trackers.contract import finished, require_keyframes
+from vswap_trackers.contract import finished, inside, require_keyframes
 from vswap_trackers.options_models import PoseOptions
 from vswap_trackers.pose_joints import JOINTS, require_joints
 from vswap_trackers.pose_network import PersonDetector, PoseNetwork
@@ -18,6 +18,11 @@ Boxes = Callable[[ByteArray], FloatArray]
 """From frames [n, H, W, 3] to a box each [n, 4] pixels (left, top, right, bottom)."""
 _LEAST_POINTS = 3
 """Fewer than that don't tell where a whole person is."""
+_LARGEST_GROWTH, _LARGEST_SHRINK = 2.0, 0.5
+"""By which the box followed changes from one look to the next where nobody is found, and where somebody is."""
+_JOINT = 0.4
+"""Width of a joint as a share of the person's spread: where people put it differs by as much (COCO's key point
+similarity)."""
 _LEAST_OVERLAP = 0.1
 """Of a person's box with the one before, as a share of both together: with less it is somebody else."""
 _LEAST_SCORE = 0.3
@@ -53,8 +58,9 @@ class Pose:
         joints, score = self._all_joints(video, queries)
         chosen = [JOINTS.index(name) for name in queries.names]
         seen = score >= self._options.threshold
-        xy = _with_offsets(joints[:, chosen], spreads(joints, seen), queries)
-        visible = seen[:, chosen]
+        spread = spreads(joints, seen)
+        xy = _with_offsets(joints[:, chosen], spread, queries)
+        visible = seen[:, chosen] & ~_cut(joints[:, chosen], spread, video.size)
         visible[queries.frame, np.arange(len(chosen))] = True
         return finished(queries, video.size, fill_gaps(xy, visible), visible, score[:, chosen])
 
@@ -93,11 +99,11 @@ class Pose:
         return np.repeat(around[None], len(pictures), axis=0)
 
     def _around(self, xy: FloatArray, score: FloatArray, before: FloatArray, size: tuple[int, int]) -> FloatArray:
-        """The box [4] to look in next: around the joints seen, or as `before` where hardly any are."""
+        """The box [4] to look in next: around the joints seen, or wider than `before` where hardly any are."""
         if self._options.box == "frame":
             return _whole(size)
         seen = xy[score >= self._options.threshold]
-        return box_of_points(seen, self._options.grow, size) if len(seen) >= _LEAST_POINTS else before
+        return next_box(seen, before, self._options.grow, size)
 
 
 def _batches(order: range, length: int, *, start_alone: bool) -> Iterator[list[int]]:
@@ -123,6 +129,21 @@ def box_of_points(xy: FloatArray, grow: float, size: tuple[int, int]) -> FloatAr
     # a person seen from the side, or lying, is thin: the longer side tells how large it is
     margin = grow * np.maximum(high - low, 0.25 * float((high - low).max()))
     return np.concatenate([low - margin, high + margin]).astype(np.float32)
+
+
+def next_box(seen: FloatArray, before: FloatArray, grow: float, size: tuple[int, int]) -> FloatArray:
+    """The box [4] to look for the joints in after they were `seen` [K, 2] in the box `before` [4].
+
+    It shrinks to half at most, for joints heaped at the border are a person that leaves; and it doubles while
+    fewer than three are seen, up to the whole frame of `size` (width, height), for the person may come back anywhere.
+    """
+    box, least = before, (before[2:] - before[:2]) * _LARGEST_GROWTH
+    if len(seen) >= _LEAST_POINTS:
+        box, least = box_of_points(seen, grow, size), (before[2:] - before[:2]) * _LARGEST_SHRINK
+    middle = seen.mean(axis=0) if 0 < len(seen) < _LEAST_POINTS else (box[:2] + box[2:]) / 2
+    half = np.maximum(box[2:] - box[:2], least) / 2
+    wider, whole = np.concatenate([middle - half, middle + half]), _whole(size)
+    return whole if (wider[2:] - wider[:2] >= whole[2:] - whole[:2]).all() else wider
 
 
 def followed(boxes: FloatArray, scores: FloatArray, before: FloatArray) -> FloatArray:
@@ -156,6 +177,14 @@ def spreads(joints: FloatArray, seen: BoolArray) -> FloatArray:
     centre = (joints * weight[..., None]).sum(axis=1, keepdims=True)
     square = (np.square(joints - centre).sum(axis=2) * weight).sum(axis=1)
     return np.where(seen.sum(axis=1) >= _LEAST_POINTS, np.sqrt(square), np.nan).astype(np.float32)
+
+
+def _cut(joints: FloatArray, spread: FloatArray, size: tuple[int, int]) -> BoolArray:
+    """Which joints [T, N, 2] are half out of a frame of `size` (width, height): bool [T, N]. What is left of a joint
+    that leaves looks like one to the network, for as long as anything is left."""
+    known = spread[np.isfinite(spread)]
+    width = _JOINT * float(np.median(known)) if len(known) else 0.0
+    return ~(inside(joints - width / 2, size) & inside(joints + width / 2, size))
 
 
 def _with_offsets(joints: FloatArray, spread: FloatArray, queries: PointQueries) -> FloatArray:

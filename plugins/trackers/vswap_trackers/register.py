@@ -12,6 +12,7 @@ from vswap_trackers.options_models import (
     CoTrackerOptions,
     FileOptions,
     OnnxOptions,
+    PlausibleOptions,
     PoseOptions,
     TapirOptions,
     ToyTrackOptions,
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import typer
 
 
-class LucasKanadeOptions(Options):
+class LucasKanadeOptions(PlausibleOptions):
     """Options of `lucas-kanade`. Lengths are pixels of the processed video."""
 
     window: int = Field(11, ge=5, le=101, description="side of the square in which the flow is taken as one shift")
@@ -51,7 +52,7 @@ def _at_least_hide(show: float, info: ValidationInfo) -> float:
     return show
 
 
-class DisFlowOptions(Options):
+class DisFlowOptions(PlausibleOptions):
     """Options of `dis-flow`."""
 
     short_side: int = Field(
@@ -78,7 +79,7 @@ class DisFlowOptions(Options):
     _not_below_hide = field_validator("show")(_at_least_hide)
 
 
-class FeatureMatchOptions(Options):
+class FeatureMatchOptions(PlausibleOptions):
     """Options of `feature-match`. Lengths are pixels of the processed video."""
 
     window: float = Field(
@@ -95,7 +96,7 @@ class FeatureMatchOptions(Options):
     _not_below_hide = field_validator("show")(_at_least_hide)
 
 
-class EnsembleOptions(Options):
+class EnsembleOptions(PlausibleOptions):
     """Options of `ensemble`."""
 
     trackers: tuple[dict[str, Any], ...] = Field(
@@ -146,6 +147,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.lucas_kanade:LucasKanade",
         LucasKanadeOptions,
         "pyramidal Lucas-Kanade, both ways from each keyframe, with forward-backward and patch checks",
+        revision=2,
         requires=("cv2",),
         install="pip install 'vswap[opencv]'",
     )
@@ -154,7 +156,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.dis_flow:DisFlow",
         DisFlowOptions,
         "dense optical flow in hops of several lengths: for articulated subjects, hidden points, and many points",
-        revision=3,
+        revision=4,
         requires=("cv2",),
         install="pip install 'vswap[opencv]'",
     )
@@ -166,13 +168,14 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         requires=("torch",),
         install="pip install 'vswap[diffusion]'",
         accepts={"embedder": ("feature-maps",)},
-        revision=2,
+        revision=3,
     )
     yield ComponentSpec(
         "ensemble",
         "vswap_trackers.ensemble:Ensemble",
         EnsembleOptions,
         "several trackers vote, weighted by who finds the way back: the steadiest, and the slowest",
+        revision=2,
         requires=("cv2", "onnxruntime"),
         install="pip install 'vswap[onnx,opencv]'",
         preflight="vswap_trackers.members:preflight",
@@ -182,6 +185,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.onnx_model:OnnxTracker",
         OnnxOptions,
         "any ONNX network that takes frames and points; its inputs and outputs are named in the options",
+        revision=2,
         requires=("onnxruntime", "cv2"),
         install="pip install 'vswap[onnx,opencv]'",
         preflight="vswap_trackers.onnx_model:preflight",
@@ -191,6 +195,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.toytrack:ToyTrack",
         ToyTrackOptions,
         "a small network of our own, shipped: finds points again after they were hidden",
+        revision=2,
         requires=("onnxruntime", "cv2"),
         install="pip install 'vswap[onnx,opencv]'",
     )

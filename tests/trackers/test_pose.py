@@ -12,12 +12,13 @@ cv2 = pytest.importorskip("cv2")
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from joint_cases import out_of_frame
 from tiny_vitpose import colour_vitpose, random_detector, random_vitpose
 from vswap_kernel.api import Context, Facts
 from vswap_kernel.errors import InputError
 from vswap_kernel.types import PointQueries, PointTracks, Video
 from vswap_trackers.options_models import PoseOptions
-from vswap_trackers.pose import Pose, box_of_points, followed
+from vswap_trackers.pose import Pose, box_of_points, followed, next_box
 from vswap_trackers.pose_joints import preflight
 from vswap_trackers.pose_network import PersonDetector, peaks
 
@@ -144,6 +145,27 @@ def test_a_detector_without_persons_is_told(tmp_path: Path) -> None:
 def test_a_detector_is_given_when_it_is_asked_for(colours: Path) -> None:
     with pytest.raises(ValueError, match="give the folder of an RT-DETR model"):
         PoseOptions(weights=colours, box="detector")
+
+
+def test_a_person_that_leaves_is_hidden_at_the_border_and_found_again_after_coming_back(colours: Path) -> None:
+    case = out_of_frame()
+    found = track(colours, case.video, case.queries, batch=1)
+    truth = case.tracks.visible
+    assert not truth[14].any()
+    assert not found.visible[~truth].any()
+    assert found.visible[-5:].all()
+    assert np.linalg.norm(found.xy - case.tracks.xy, axis=2)[-5:].max() < 4.0
+
+
+def test_the_box_doesnt_collapse_onto_joints_heaped_at_the_border_and_widens_while_nobody_is_seen() -> None:
+    before = np.array([80.0, 20.0, 120.0, 80.0], np.float32)
+    heap = np.repeat(np.array([[119.0, 50.0]], np.float32), 3, axis=0)
+    small = next_box(heap, before, before, 0.25, (240, 180))
+    np.testing.assert_allclose(small, [109, 35, 129, 65])
+    nobody = np.zeros((0, 2), np.float32)
+    np.testing.assert_allclose(next_box(nobody, small, before, 0.25, (240, 180)), [79, -10, 159, 110])
+    np.testing.assert_allclose(next_box(heap[:1], small, before, 0.25, (240, 180)), [79, -10, 159, 110])
+    np.testing.assert_allclose(next_box(nobody, 3 * before, before, 0.25, (240, 180)), [-0.5, -0.5, 239.5, 179.5])
 
 
 def test_the_box_of_the_same_person_is_followed_past_others() -> None:

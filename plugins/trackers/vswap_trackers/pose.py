@@ -21,8 +21,7 @@ _LEAST_POINTS = 3
 _LARGEST_GROWTH, _LARGEST_SHRINK = 2.0, 0.5
 """By which the box followed changes from one look to the next where nobody is found, and where somebody is."""
 _JOINT = 0.4
-"""Width of a joint as a share of the person's spread: where people put it differs by as much (COCO's key point
-similarity)."""
+"""Width of a joint as a share of the person's spread: by about as much differs where people put a hip (COCO)."""
 _LEAST_OVERLAP = 0.1
 """Of a person's box with the one before, as a share of both together: with less it is somebody else."""
 _LEAST_SCORE = 0.3
@@ -74,13 +73,13 @@ class Pose:
         xy, score = np.zeros((frames, len(JOINTS), 2), np.float32), np.zeros((frames, len(JOINTS)), np.float32)
         box, done = self._first_box(queries.xy[queries.frame == first], video.size), 0
         for order in (range(first, frames), range(first - 1, -1, -1)):
-            around = box if order.step > 0 or first == 0 else self._around(xy[first], score[first], box, video.size)
+            around = box if order.step > 0 or first == 0 else self._around(xy[first], score[first], box, box, video.size)
             for index in _batches(order, self._options.batch, start_alone=order.step > 0):
                 pictures = video.frames[index]
                 boxes = self._boxes(pictures, around, detector)
                 xy[index], score[index] = network.joints(pictures, boxes)
                 last = index[-1]
-                around = boxes[-1] if detector else self._around(xy[last], score[last], around, video.size)
+                around = boxes[-1] if detector else self._around(xy[last], score[last], around, box, video.size)
                 video.release()
                 done += len(index)
                 self._context.progress(done, frames, "joints")
@@ -98,12 +97,15 @@ class Pose:
             return followed(*detector.persons(pictures), around)
         return np.repeat(around[None], len(pictures), axis=0)
 
-    def _around(self, xy: FloatArray, score: FloatArray, before: FloatArray, size: tuple[int, int]) -> FloatArray:
-        """The box [4] to look in next: around the joints seen, or wider than `before` where hardly any are."""
+    def _around(
+        self, xy: FloatArray, score: FloatArray, before: FloatArray, first: FloatArray, size: tuple[int, int]
+    ) -> FloatArray:
+        """The box [4] to look in next: around the joints seen, or wider than `before` and the `first` where hardly any
+        are."""
         if self._options.box == "frame":
             return _whole(size)
         seen = xy[score >= self._options.threshold]
-        return next_box(seen, before, self._options.grow, size)
+        return next_box(seen, before, first, self._options.grow, size)
 
 
 def _batches(order: range, length: int, *, start_alone: bool) -> Iterator[list[int]]:
@@ -131,19 +133,25 @@ def box_of_points(xy: FloatArray, grow: float, size: tuple[int, int]) -> FloatAr
     return np.concatenate([low - margin, high + margin]).astype(np.float32)
 
 
-def next_box(seen: FloatArray, before: FloatArray, grow: float, size: tuple[int, int]) -> FloatArray:
+def next_box(
+    seen: FloatArray, before: FloatArray, first: FloatArray, grow: float, size: tuple[int, int]
+) -> FloatArray:
     """The box [4] to look for the joints in after they were `seen` [K, 2] in the box `before` [4].
 
-    It shrinks to half at most, for joints heaped at the border are a person that leaves; and it doubles while
-    fewer than three are seen, up to the whole frame of `size` (width, height), for the person may come back anywhere.
+    It shrinks to half at most, for joints heaped at the border are a person that leaves. Where fewer than three are
+    seen it is twice as large as it was, and as the `first` [4] at least, around them or in its place: up to the whole
+    frame of `size` (width, height), for the person may come back anywhere.
     """
-    box, least = before, (before[2:] - before[:2]) * _LARGEST_GROWTH
+    sides, middle = before[2:] - before[:2], (before[:2] + before[2:]) / 2
     if len(seen) >= _LEAST_POINTS:
-        box, least = box_of_points(seen, grow, size), (before[2:] - before[:2]) * _LARGEST_SHRINK
-    middle = seen.mean(axis=0) if 0 < len(seen) < _LEAST_POINTS else (box[:2] + box[2:]) / 2
-    half = np.maximum(box[2:] - box[:2], least) / 2
-    wider, whole = np.concatenate([middle - half, middle + half]), _whole(size)
-    return whole if (wider[2:] - wider[:2] >= whole[2:] - whole[:2]).all() else wider
+        box = box_of_points(seen, grow, size)
+        middle, sides = (box[:2] + box[2:]) / 2, np.maximum(box[2:] - box[:2], sides * _LARGEST_SHRINK)
+    else:
+        middle = seen.mean(axis=0) if len(seen) else middle
+        sides = np.maximum(sides, first[2:] - first[:2]) * _LARGEST_GROWTH
+    if (sides >= size).all():
+        return _whole(size)
+    return np.concatenate([middle - sides / 2, middle + sides / 2]).astype(np.float32)
 
 
 def followed(boxes: FloatArray, scores: FloatArray, before: FloatArray) -> FloatArray:

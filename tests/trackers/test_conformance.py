@@ -5,7 +5,6 @@ from vswap_kernel.testing.case import Case
 from vswap_kernel.testing.suite import TrackerConformance
 
 
-
 class TestLucasKanade(TrackerConformance):
     component = "lucas-kanade"
 

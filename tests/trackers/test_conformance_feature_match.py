@@ -14,7 +14,6 @@ from vswap_kernel.testing.case import Case
 from vswap_kernel.testing.suite import TrackerConformance
 
 
-
 class TestFeatureMatch(TrackerConformance):
     """With features of whatever surrounds a place: real, but blind to what a thing is."""
 

@@ -87,9 +87,9 @@ def test_a_limb_may_swing_as_long_as_it_looks_like_itself() -> None:
     video, queries, truth = scene((40, 60))
     xy, frames = truth.xy.copy(), video.frames.copy()
     for t in range(FRAMES):
-        cv2.circle(frames[t], tuple(int(round(float(x))) for x in xy[t, 2]), 11, (90, 90, 90), -1)
+        cv2.circle(frames[t], tuple(round(float(x)) for x in xy[t, 2]), 11, (90, 90, 90), -1)
         xy[t, 2] += (-4.0 * t, 2.0 * t)
-        cv2.circle(frames[t], tuple(int(round(float(x))) for x in xy[t, 2]), 9, COLOURS[2], -1)
+        cv2.circle(frames[t], tuple(round(float(x)) for x in xy[t, 2]), 9, COLOURS[2], -1)
     judged = plausible(ON, Video(frames, 24.0), queries, told(truth, xy))
     assert judged.visible[:, 2].all()
     np.testing.assert_array_equal(judged.xy[:, 2], xy[:, 2])

@@ -31,8 +31,8 @@ class LucasKanade:
     - a patch within `search_radius` pixels of its expected place correlates by at least `found_correlation` with its
       look on the keyframe or with its last look.
 
-    Of what is called visible so, `plausible` sorts out more. A hidden point is carried by the common motion. Confidence is the correlation, halved at the flow's error limit and
-    where a point was found again; it fades by a tenth a frame while hidden.
+    `plausible` hides more. A hidden point is carried by the common motion. Confidence is the correlation, halved at the
+    flow's error limit and where a point was found again; it fades by a tenth a frame while hidden.
     """
 
     def __init__(self, options: LucasKanadeOptions, context: Context) -> None:

@@ -1,4 +1,4 @@
-"""Which sightings stand: a point that parts from its fellows must look all the more like itself, above all at the border.
+"""Which sightings stand: a point that parts from its fellows must look all the more like itself.
 
 Trackers follow pictures, and pictures mislead: a point that leaves sticks to the border, a thin limb's point stays on
 the ground that it passes, one of two like wheels is taken for the other. None of these moves as the subject does, nor
@@ -46,8 +46,8 @@ def plausible(options: PlausibleOptions, video: Video, queries: PointQueries, tr
     those by which the colours around it differ from its keyframe's. A sighting stands if
 
     - the point is expected inside the frame, or is surely like itself (1/2) and farther inside than its look is wide,
-    - it is no farther from where it is expected than (.05 + .95 likeness) times the points' extent (root mean square), or
-      2 pixels of a frame of 240 lines, and
+    - it is no farther from where it is expected than (.05 + .95 likeness) times the points' extent (root mean square),
+      or 2 pixels of a frame of 240 lines, and
     - of two points in one place, it is the one nearer to where it is expected: of an opaque subject one is seen there.
 
     A point whose sighting doesn't stand is seen where it is expected if it is surely like itself there, and well

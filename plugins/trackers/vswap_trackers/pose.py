@@ -73,7 +73,8 @@ class Pose:
         xy, score = np.zeros((frames, len(JOINTS), 2), np.float32), np.zeros((frames, len(JOINTS)), np.float32)
         box, done = self._first_box(queries.xy[queries.frame == first], video.size), 0
         for order in (range(first, frames), range(first - 1, -1, -1)):
-            around = box if order.step > 0 or first == 0 else self._around(xy[first], score[first], box, box, video.size)
+            known = order.step < 0 < first
+            around = self._around(xy[first], score[first], box, box, video.size) if known else box
             for index in _batches(order, self._options.batch, start_alone=order.step > 0):
                 pictures = video.frames[index]
                 boxes = self._boxes(pictures, around, detector)
@@ -133,9 +134,7 @@ def box_of_points(xy: FloatArray, grow: float, size: tuple[int, int]) -> FloatAr
     return np.concatenate([low - margin, high + margin]).astype(np.float32)
 
 
-def next_box(
-    seen: FloatArray, before: FloatArray, first: FloatArray, grow: float, size: tuple[int, int]
-) -> FloatArray:
+def next_box(seen: FloatArray, before: FloatArray, first: FloatArray, grow: float, size: tuple[int, int]) -> FloatArray:
     """The box [4] to look for the joints in after they were `seen` [K, 2] in the box `before` [4].
 
     It shrinks to half at most, for joints heaped at the border are a person that leaves. Where fewer than three are

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, PositiveInt, ValidationInfo, field_validator
 
-from vswap_kernel.api import ComponentSpec, Options, hookimpl
+from vswap_kernel.api import ComponentSpec, hookimpl
 from vswap_trackers.options_models import (
     CoTrackerOptions,
     FileOptions,

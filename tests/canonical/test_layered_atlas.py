@@ -108,6 +108,22 @@ def test_a_bad_track_of_five_does_not_bend_the_map(tmp_path: Path) -> None:
     assert error(dragged(fitted(tmp_path, tracks=replace(TRACKS, xy=xy)))) < 1.0
 
 
+def test_a_drag_of_a_point_that_something_passes_in_front_of_is_right_where_it_is_seen(tmp_path: Path) -> None:
+    hidden, side = np.arange(12, 16), slice(20, 46)
+    frames, masks, visible, xy = (np.array(x) for x in (VIDEO.frames, MASKS.frames, TRACKS.visible, TRACKS.xy))
+    frames[hidden, :, side], masks[hidden, :, side] = 60, 0
+    covered = (xy[hidden, :, 0] >= side.start - 0.5) & (xy[hidden, :, 0] < side.stop - 0.5)
+    visible[hidden] = ~covered
+    xy[hidden] = np.where(covered[..., None], xy[hidden] + 9, xy[hidden])
+    assert covered[:, 0].all()
+    assert not covered[:, 1].any()
+    tracks = replace(TRACKS, xy=xy.astype(np.float32), visible=visible)
+    field = dragged(fitted(tmp_path, Video(frames, VIDEO.fps), Masks(masks), tracks), tracks=tracks)
+    assert np.flatnonzero(~field.valid[:, 0]).tolist() == hidden.tolist()
+    exact = np.array([turn(t) @ (6, -4) for t in range(FRAMES)])
+    assert np.linalg.norm(field.delta[:, 0] - exact, axis=1)[field.valid[:, 0]].mean() < 0.6
+
+
 def test_the_joint_optimisation_gains_on_pixels_that_it_never_sees(tmp_path: Path) -> None:
     about = read_atlas(fitted(tmp_path, iterations=100) / FILE)[1]
     assert about["held_out"] > about["held_out_start"] + 1
@@ -145,6 +161,12 @@ def test_what_another_fit_left_in_the_scratch_folder_is_refused(tmp_path: Path) 
     fitted(tmp_path)
     with pytest.raises(StoreError, match="another fit"):
         fitted(tmp_path, masks=Masks(255 - MASKS.frames))
+
+
+def test_so_is_what_was_fitted_to_other_tracks(tmp_path: Path) -> None:
+    fitted(tmp_path)
+    with pytest.raises(StoreError, match="another fit"):
+        fitted(tmp_path, tracks=replace(TRACKS, xy=TRACKS.xy + np.float32(1.5)))
 
 
 def test_the_report_s_pictures_are_there_with_their_captions(tmp_path: Path) -> None:

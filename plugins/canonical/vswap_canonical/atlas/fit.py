@@ -58,8 +58,10 @@ class AtlasFit:
         """told: is called with the share done in 0..1, and a note."""
         self._clip, self._settings, self._scratch, self._told = clip, settings, scratch, told
         digest = hashlib.sha256(repr(settings).encode())
-        for array in (clip.frames, clip.subject):
-            digest.update(array.tobytes())
+        flow = clip.flow
+        moving = (flow.ahead, flow.back, flow.ahead_holds, flow.back_holds)
+        for array in (clip.frames, clip.subject, clip.tracks, clip.visible, *moving):
+            digest.update(np.ascontiguousarray(array))
         self._fingerprint = digest.hexdigest()
 
     def run(self) -> tuple[Atlas, dict[str, Any]]:

@@ -200,6 +200,7 @@ def vswap_canonicals() -> Iterable[ComponentSpec]:
         requires=("torch", "cv2"),
         install="pip install 'vswap[diffusion,opencv]'",
         seeded=True,
+        revision=2,
     )
 
 

@@ -24,8 +24,9 @@ from vswap_canonical.checkpoint import Course, read_checkpoint, write_checkpoint
 from vswap_kernel.errors import StoreError
 
 _RATES = {"picture": 5e-3, "control": 2e-2, "correction": 2e-2, "light": 2e-3}
-_SLIGHT = 2e-5
-"""Adam's epsilon. Gradients below it stay small steps: texels at a layer's edge are hardly seen, and would swing."""
+_SLIGHT = {"picture": 2e-5}
+"""Adam's epsilon, where it isn't the usual. Gradients below it stay small steps: texels at a layer's edge are hardly
+seen, and would swing."""
 _CHECK_EVERY = 50
 _PATIENCE = 2
 """Checks without a gain after which the learning rate is halved."""
@@ -98,7 +99,9 @@ class AtlasFit:
     def _learn(self, atlas: Atlas, material: Material) -> Course:
         named = dict(atlas.named_parameters())
         # one group each, in the model's order, which is that of the checkpoint
-        groups = [{"params": [parameter], "lr": _rate(name), "eps": _SLIGHT} for name, parameter in named.items()]
+        groups = [
+            {"params": [parameter], "lr": _rate(name), "eps": _epsilon(name)} for name, parameter in named.items()
+        ]
         optimiser = torch.optim.Adam(groups, betas=(0.9, 0.98))
         best = {name: value.clone() for name, value in atlas.state_dict().items() if name in named}
         course, path = Course(rate=1.0, held=[held_out_psnr(atlas, material)]), self._scratch / "atlas.safetensors"
@@ -142,6 +145,10 @@ class AtlasFit:
 def _rate(name: str) -> float:
     """The learning rate of a parameter by its name in the model."""
     return _RATES[name.rsplit(".", 1)[-1]]
+
+
+def _epsilon(name: str) -> float:
+    return _SLIGHT.get(name.rsplit(".", 1)[-1], 1e-8)
 
 
 @torch.no_grad()

@@ -25,12 +25,13 @@ class DisFlow:
 
     The flow is computed for whole frames, from frames 1, 2 and 4 (`gaps`) before each. A point takes the hop that is
     least in doubt: the flow comes back to where it started, and the place looks like the point (soft colours, on its
-    keyframe or lately); where the flow fails it goes along with its neighbours. Where a patch still looks as on the
-    keyframe, it is aligned to that, to a fraction of a pixel, so that small errors don't add up.
+    keyframe or lately); where the flow fails it goes along with its `Fellows`, points near it that moved alike. Where a
+    patch still looks as on the keyframe, it is aligned to that, to a fraction of a pixel, so that small errors don't
+    add up.
 
     Visible or not is decided by `VisibilityRule`; what a point looks like is there its keyframe's colours or structure,
     for a recent look would learn the occluder that it slides onto. A hidden point is sought by its keyframe's patch
-    near where its visible neighbours would have it, and wherever its keyframe's surroundings are found again
+    near where its visible fellows would have it, and wherever its keyframe's surroundings are found again
     (`Redetection`); one that turns out to have been far off was not seen since it was last sure. Hidden places are
     those of `bridged`. Confidence is the trust. At the end `plausible` judges the sightings once more.
     """

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from vswap_kernel.types import BoolArray, FloatArray, PointQueries
 from vswap_optical_flow.dense_flow import DenseFlow
 from vswap_trackers.contract import inside
+from vswap_trackers.fellows import Fellows
 from vswap_trackers.group_motion import Similarity, fit_similarity
 from vswap_trackers.looks import Looks
 from vswap_trackers.patches import align, correlation, grid, normalise, sample, search
@@ -24,7 +25,6 @@ _FLOW_PATCH, _FLOW_STRIDE = 6, 2
 """Pixels; its preset's 8 and 3 slip off legs more often."""
 _HOP = 0.3
 """Pixels of doubt that each hop adds, so that few long hops are preferred to many short ones."""
-_TINY = 1e-9
 _WORST = 10.0
 """Pixels of doubt that a hop's miss, or its leap, adds at most."""
 _LEAP = 0.5
@@ -34,7 +34,7 @@ _LOOKS = 0.3
 _UNSEEN = 20.0
 """Pixels of doubt that a hop costs from a frame in which the point was hidden."""
 _GUESS = 3.0
-"""Pixels of doubt that following the neighbours costs: only where the flow fails."""
+"""Pixels of doubt that following its fellows costs: only where the flow fails."""
 _LEAST_EXTENT = 8.0
 _SURE = 1.0
 """Pixels by which the flow back may miss for a point to have a say in the common motion."""
@@ -50,10 +50,8 @@ _ELSEWHERE = 20.0
 """Pixels off from which on a point was on something else."""
 _UNPROVEN = 0.6
 """Confidence in the place of a hidden point that is expected there, and not found by its patch."""
-_ALONG, _NEIGHBOURS = 0.25, 0.5
-"""Over the points' extent: how near points are that move alike, from frame to frame and since their keyframes."""
-_WITNESSES = 256
-"""Visible points that are asked at most where another is to be expected."""
+_ALONG, _NEAR = 0.25, 0.5
+"""Over the points' extent: how near a point's fellows are, from frame to frame and since their keyframes."""
 _REACH = 16
 """Pixels from where it is expected within which a hidden point is sought."""
 
@@ -106,7 +104,7 @@ class FlowChain:
         # rotation and scale of each point's surroundings since its keyframe
         self._linear: FloatArray = np.tile(np.eye(2, dtype=np.float32), (count, 1, 1))
         self._xy, self._carried = queries.xy.copy(), queries.xy.copy()
-        self._redetection = Redetection()
+        self._redetection, self._fellows = Redetection(), Fellows(count)
         self._sure_in, self._sure_before = np.zeros(count, np.intp), np.full(count, -1, np.intp)
         self._doubt: FloatArray = np.full(count, np.inf, np.float32)
         self._trust: FloatArray = np.zeros(count, np.float32)
@@ -133,7 +131,7 @@ class FlowChain:
         self._linear[self._joined] = motion.matrix @ self._linear[self._joined]
         self._carried = np.where(self._joined[:, None], motion.apply(self._carried), self._xy)
         guess = self._past[0].doubt + _GUESS
-        places = np.concatenate([places, self._with_neighbours(places[0], misses[0])[None]])
+        places = np.concatenate([places, self._with_fellows(places[0], misses[0])[None]])
         doubts = np.concatenate([doubts, guess[None]])
         doubts += _LOOKS * self._looks.unlike(frame.colour, places, self._linear)
         best, every = doubts.argmin(axis=0), np.arange(len(guess))
@@ -159,25 +157,12 @@ class FlowChain:
         sure = self._visible & (misses < _SURE)
         return fit_similarity(self._xy[sure], places[sure]) if sure.any() else Similarity()
 
-    def _with_neighbours(self, places: FloatArray, misses: FloatArray) -> FloatArray:
-        """Where the points would be [N, 2] if they moved as the visible points around them whose flow from the frame
-        before leads to places [N, 2] and comes back."""
-        sure = np.flatnonzero(self._visible & (misses < _SURE))
-        return self._xy + self._around(np.arange(len(places)), sure, places - self._xy, _ALONG)
-
-    def _around(
-        self, points: NDArray[np.intp], witnesses: NDArray[np.intp], values: FloatArray, near: float
-    ) -> FloatArray:
-        """Means [K, 2] of values [N, 2] over the witnesses near each of the points [K], itself left out; 0 where there
-        are none. They are near by where the common motion carries them, in terms of their extent."""
-        if not len(witnesses):
-            return np.zeros((len(points), 2), np.float32)
-        witnesses = witnesses[:: -(-len(witnesses) // _WITNESSES)]
-        apart = np.square(self._carried[points, None] - self._carried[witnesses]).sum(axis=2)
-        apart[points[:, None] == witnesses] = np.inf
-        least = apart.min(axis=1, keepdims=True)
-        weight = np.exp(-(apart - np.where(np.isfinite(least), least, 0.0)) / (2 * np.square(near * self._extent())))
-        return np.asarray(weight @ values[witnesses] / np.maximum(weight.sum(axis=1, keepdims=True), _TINY), np.float32)
+    def _with_fellows(self, places: FloatArray, misses: FloatArray) -> FloatArray:
+        """Where the points would be [N, 2] if they moved as their fellows do, whose flow from the frame before leads to
+        places [N, 2] and comes back."""
+        step, sure, every = places - self._xy, self._visible & (misses < _SURE), np.arange(len(places))
+        self._fellows.watch(step, sure)
+        return self._xy + self._fellows.mean(step, sure, every, self._carried, _ALONG * self._extent())
 
     def _extent(self) -> float:
         """Pixels: how far the points lie from their middle."""
@@ -234,8 +219,9 @@ class FlowChain:
 
     def _expected(self, place: FloatArray, visible: BoolArray, lost: NDArray[np.intp]) -> FloatArray:
         """Where the points `lost` [K] are to be expected, [K, 2], by those that are visible at places [N, 2]: each is
-        as far from where the common motion carries it as its neighbours are from where it carries them."""
-        away = self._around(lost, np.flatnonzero(visible), place - self._carried, _NEIGHBOURS)
+        as far from where the common motion carries it as its fellows are from where it carries them."""
+        away, reach = place - self._carried, _NEAR * self._extent()
+        away = self._fellows.mean(away, visible, lost, self._carried, reach)
         return np.asarray(self._carried[lost] + away, np.float32)
 
     def _trust_at(self, frame: Frame, place: FloatArray, miss: FloatArray, own: FloatArray | float) -> FloatArray:

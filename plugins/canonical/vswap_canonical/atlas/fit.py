@@ -62,7 +62,7 @@ class AtlasFit:
         flow = clip.flow
         moving = (flow.ahead, flow.back, flow.ahead_holds, flow.back_holds)
         for array in (clip.frames, clip.subject, clip.tracks, clip.visible, *moving):
-            digest.update(np.ascontiguousarray(array))
+            digest.update(array.tobytes())
         self._fingerprint = digest.hexdigest()
 
     def run(self) -> tuple[Atlas, dict[str, Any]]:

@@ -23,15 +23,24 @@ _RESET_PEAK = Path("/proc/self/clear_refs")
 def check_tracker_flat_memory(make: Maker, case: Case, scratch: Path) -> None:
     """A thousand frames take hardly more memory than two hundred: neither copies of all frames are kept, nor their
     pages (see `Video.release`). Measured where Linux tells the peak of a process."""
-    peaks, pixels = [], 4 * case.video.frames[0].nbytes
+    allowed = (LONG - SHORT) * 4 * case.video.frames[0].nbytes / 4e6
+    more = _growth(make, case, scratch)
+    if more > allowed:
+        # what else goes on in the process can add to a peak once; a tracker that keeps frames does so every time
+        more = min(more, _growth(make, case, scratch))
+    wanted = f"at most {allowed:.0f} MB more for {LONG} frames than for {SHORT}, a quarter of the frames themselves"
+    expect(case, more <= allowed, wanted, f"{more:.0f} MB more")
+
+
+def _growth(make: Maker, case: Case, scratch: Path) -> float:
+    """By how many MB the peak of the long clip is above that of the short one; 0 where it can't be measured."""
+    peaks = []
     for count in (SHORT, LONG) if _RESET_PEAK.exists() else ():
         asked = _repeated(case, count, scratch / f"{count}.safetensors")
         before = _settled()
         expect_fit(make.answer(asked, scratch), asked)
         peaks.append(_memory("VmHWM:") - before)
-    more, allowed = (peaks[-1] - peaks[0]) / 1e6 if peaks else 0, (LONG - SHORT) * pixels / 4e6
-    wanted = f"at most {allowed:.0f} MB more for {LONG} frames than for {SHORT}, a quarter of the frames themselves"
-    expect(case, more <= allowed, wanted, f"{more:.0f} MB more")
+    return (peaks[-1] - peaks[0]) / 1e6 if peaks else 0.0
 
 
 def _repeated(case: Case, count: int, path: Path) -> Case:

@@ -25,9 +25,8 @@ class Fellows:
 
     def __init__(self, count: int) -> None:
         self._witness = np.arange(0, count, -(-count // _WITNESSES) or 1)
-        self._own = np.arange(count)[:, None] == self._witness
         # mean square of how much motions differ [N, M], of late, and from how many frames
-        self._apart: FloatArray = np.zeros(self._own.shape, np.float32)
+        self._apart: FloatArray = np.zeros((count, len(self._witness)), np.float32)
         self._frames = self._apart.copy()
 
     def watch(self, step: FloatArray, sure: BoolArray) -> None:
@@ -51,7 +50,7 @@ class Fellows:
         if not asked.any():
             return np.zeros((len(points), 2), np.float32)
         witness = self._witness[asked]
-        apart = np.where(self._own, np.inf, self._apart)[points]
+        apart = np.where(points[:, None] == self._witness, np.inf, self._apart[points])
         # points that haven't met differ in nothing
         usual = np.partition(apart, fifth, axis=1)[:, fifth]
         alike = np.maximum(np.where(np.isfinite(usual), usual, 0.0), _JITTER**2)

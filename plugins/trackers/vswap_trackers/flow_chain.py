@@ -128,6 +128,7 @@ class FlowChain:
     def _move(self, frame: Frame, t: int) -> None:
         places, doubts, misses = self._hops(frame)
         motion = self._common_motion(places[0], misses[0])
+        self._fellows.watch(places[0] - self._xy, self._sure(misses[0]))
         self._linear[self._joined] = motion.matrix @ self._linear[self._joined]
         self._carried = np.where(self._joined[:, None], motion.apply(self._carried), self._xy)
         guess = self._past[0].doubt + _GUESS
@@ -152,16 +153,19 @@ class FlowChain:
         doubts = np.stack([past.doubt for past in reached]) + _HOP
         return places, doubts + np.minimum(misses, _WORST) + _LEAP * np.minimum(leap, _WORST), misses
 
+    def _sure(self, misses: FloatArray) -> BoolArray:
+        """Which points have a say in the others' motion, bool [N]: visible ones whose flow comes back."""
+        return self._visible & (misses < _SURE)
+
     def _common_motion(self, places: FloatArray, misses: FloatArray) -> Similarity:
         """From the frame before, by the visible points whose flow comes back."""
-        sure = self._visible & (misses < _SURE)
+        sure = self._sure(misses)
         return fit_similarity(self._xy[sure], places[sure]) if sure.any() else Similarity()
 
     def _with_fellows(self, places: FloatArray, misses: FloatArray) -> FloatArray:
         """Where the points would be [N, 2] if they moved as their fellows do, whose flow from the frame before leads to
         places [N, 2] and comes back."""
-        step, sure, every = places - self._xy, self._visible & (misses < _SURE), np.arange(len(places))
-        self._fellows.watch(step, sure)
+        step, sure, every = places - self._xy, self._sure(misses), np.arange(len(places))
         return self._xy + self._fellows.mean(step, sure, every, self._carried, _ALONG * self._extent())
 
     def _extent(self) -> float:

@@ -223,6 +223,7 @@ def vswap_trackers() -> Iterable[ComponentSpec]:
         "vswap_trackers.pose:Pose",
         PoseOptions,
         "a person's joints in every frame by ViTPose; points are named as COCO's joints",
+        revision=2,
         requires=("torch", "transformers", "cv2"),
         install="pip install 'vswap[diffusion,opencv]'",
         capabilities=("only:coco-joints",),
